@@ -1,0 +1,1 @@
+//! The journal in preallocated segment files with group commit.

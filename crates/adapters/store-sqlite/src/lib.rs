@@ -1,0 +1,1 @@
+//! The change log on SQLite: one writer thread, group commit, full sync.

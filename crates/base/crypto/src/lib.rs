@@ -1,0 +1,1 @@
+//! Keys, signatures, digests, secrets: the only crate that names the cryptography provider.

@@ -1,0 +1,1 @@
+//! Typed TOML settings with spans and helpful errors.

@@ -1,0 +1,1 @@
+//! Metrics registry, structured logs, request ids.

@@ -1,0 +1,1 @@
+//! Admit, sign, release: the only way to issue.

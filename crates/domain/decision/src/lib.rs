@@ -1,0 +1,1 @@
+//! Requests, decisions and their reasons.

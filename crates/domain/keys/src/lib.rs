@@ -1,0 +1,1 @@
+//! Key store port, key ring and the seal.

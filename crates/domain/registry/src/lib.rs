@@ -1,0 +1,1 @@
+//! Entries, nodes, join tokens and who may have what.

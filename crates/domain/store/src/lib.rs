@@ -1,0 +1,1 @@
+//! Storage ports: change log and journal, the memory backend, their conformance suites.

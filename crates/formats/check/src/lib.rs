@@ -1,0 +1,1 @@
+//! Verification profiles: X.509-SVIDs and JWT-SVIDs checked over a trust view.

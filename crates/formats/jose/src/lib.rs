@@ -1,0 +1,1 @@
+//! Strict JWS and JWK codec.

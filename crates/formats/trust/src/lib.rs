@@ -1,0 +1,1 @@
+//! Trust bundles, key sets and the view of them that a verifier uses.

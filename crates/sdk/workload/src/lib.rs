@@ -1,0 +1,1 @@
+//! SPIFFE Workload API client with X.509 and JWT sources.

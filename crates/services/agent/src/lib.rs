@@ -1,0 +1,1 @@
+//! The Signet agent: attests callers and serves the SPIFFE Workload API.

@@ -1,0 +1,1 @@
+//! The Signet server: puts the domain, the adapters and the surfaces together.

@@ -1,0 +1,1 @@
+//! Fakes that behave and a certificate forge, for tests only.

@@ -1,0 +1,1 @@
+//! Administration request and reply types, shared by server and command line.

@@ -1,0 +1,1 @@
+//! Listeners with guards and the outbound client.

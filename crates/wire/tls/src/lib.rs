@@ -1,0 +1,1 @@
+//! TLS configurations, the SPIFFE verifier for both ends, live certificates, peer identity.

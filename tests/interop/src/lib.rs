@@ -1,0 +1,1 @@
+//! Foreign clients and crash campaigns against the built binary.
