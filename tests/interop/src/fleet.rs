@@ -1,0 +1,200 @@
+use crate::{Failure, binary, run, signet_json};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A child that is asked to end, then made to, when the value goes.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A second signal to a process that has ended already is an error that says just that.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A running `signet dev`.
+pub struct Dev {
+    /// What it printed when it was ready.
+    pub ready: Value,
+    _process: Process,
+}
+
+impl Dev {
+    /// Starts `signet dev` on free ports with `args` and waits for its JSON object.
+    ///
+    /// # Errors
+    /// Where it ends before it is ready, or prints something else.
+    pub fn start(args: &[&str]) -> Result<Self, Failure> {
+        let mut command = Command::new(binary()?);
+        command.args([
+            "dev",
+            "-o",
+            "json",
+            "--http-port",
+            "0",
+            "--mtls-port",
+            "0",
+            "--agent-port",
+            "0",
+        ]);
+        command
+            .args(["--console-port", "0", "--metrics-port", "0"])
+            .args(args);
+        let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn()?;
+        let stdout = child.stdout.take().ok_or("no pipe")?;
+        let process = Process(child);
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let ready = serde_json::from_str(&line).map_err(|e| format!("`signet dev` printed `{line}`: {e}"))?;
+        Ok(Self {
+            ready,
+            _process: process,
+        })
+    }
+
+    /// A member of the ready object that is text.
+    ///
+    /// # Errors
+    /// Where it is missing or null.
+    pub fn text(&self, name: &str) -> Result<&str, Failure> {
+        self.ready
+            .get(name)
+            .and_then(Value::as_str)
+            .ok_or_else(|| format!("no `{name}` in {}", self.ready).into())
+    }
+}
+
+/// A server and an agent, each a process, with their state in one private directory.
+pub struct Fleet {
+    /// Where the Workload API is: `unix:///…`.
+    pub workload_api: String,
+    /// Where administrators are served: `unix:///…`.
+    pub api: String,
+    binary: PathBuf,
+    dir: tempfile::TempDir,
+    _agent: Process,
+    _server: Process,
+}
+
+impl Fleet {
+    /// Makes a server of the trust domain `interop.test`, joins an agent to it and waits for both.
+    ///
+    /// # Errors
+    /// Whatever any of the steps says.
+    pub fn start() -> Result<Self, Failure> {
+        let binary = binary()?;
+        let dir = tempfile::Builder::new().prefix("sg").tempdir()?;
+        let at = |name: &str| dir.path().join(name);
+        let text = |path: &Path| path.display().to_string();
+        let state = at("server");
+        let seal = format!("file={}", text(&at("seal.key")));
+        run(Command::new(&binary)
+            .args([
+                "server",
+                "init",
+                "--dir",
+                &text(&state),
+                "--trust-domain",
+                "interop.test",
+                "--seal",
+                &seal,
+            ])
+            .args(["--recovery-out", &text(&at("recovery"))]))?;
+        let (agent_port, server_metrics, agent_metrics) = (free_port()?, free_port()?, free_port()?);
+        let api = format!("unix://{}", text(&at("api.sock")));
+        let server_toml = format!(
+            "dir = \"{dir}\"\nseal = \"{seal}\"\n\n[listen]\nagents = \"127.0.0.1:{agent_port}\"\napi = \"{socket}\"\nmetrics = \"127.0.0.1:{server_metrics}\"\n",
+            dir = text(&state),
+            socket = text(&at("api.sock")),
+        );
+        std::fs::write(at("server.toml"), server_toml)?;
+        let server = spawn(&binary, &["server", "run", "--config", &text(&at("server.toml"))])?;
+        wait_healthy(&binary, server_metrics)?;
+        let token = signet_json(&binary, &["node", "join-token", "create", "--api", &api])?;
+        let join = token
+            .get("join_string")
+            .and_then(Value::as_str)
+            .ok_or_else(|| format!("no join string in {token}"))?;
+        std::fs::write(at("join"), join)?;
+        let socket = text(&at("agent.sock"));
+        let agent_toml = format!(
+            "state_dir = \"{state}\"\njoin_file = \"{join}\"\n\n[listen]\nworkload_api = \"{socket}\"\nmetrics = \"127.0.0.1:{agent_metrics}\"\n",
+            state = text(&at("agent")),
+            join = text(&at("join")),
+        );
+        std::fs::write(at("agent.toml"), agent_toml)?;
+        let agent = spawn(&binary, &["agent", "run", "--config", &text(&at("agent.toml"))])?;
+        wait_healthy(&binary, agent_metrics)?;
+        Ok(Self {
+            workload_api: format!("unix://{socket}"),
+            api,
+            binary,
+            dir,
+            _agent: agent,
+            _server: server,
+        })
+    }
+
+    /// Gives every process of this user the identity `path`, with certificates that live `x509_ttl`.
+    ///
+    /// # Errors
+    /// What the command says.
+    pub fn entitle(&self, path: &str, x509_ttl: &str) -> Result<String, Failure> {
+        let id = format!("spiffe://interop.test{path}");
+        let selector = format!("unix:uid:{}", uid(self.dir.path())?);
+        signet_json(
+            &self.binary,
+            &[
+                "entry",
+                "create",
+                "--api",
+                &self.api,
+                "--spiffe-id",
+                &id,
+                "--selector",
+                &selector,
+                "--x509-ttl",
+                x509_ttl,
+            ],
+        )?;
+        Ok(id)
+    }
+
+    /// The private directory, for what a scenario writes.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// Who owns what we make: the uid that the agent will see.
+fn uid(ours: &Path) -> Result<u32, Failure> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(std::fs::metadata(ours)?.uid())
+}
+
+fn spawn(binary: &Path, args: &[&str]) -> Result<Process, Failure> {
+    Ok(Process(
+        Command::new(binary)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()?,
+    ))
+}
+
+/// A port that was free a moment ago. Another program could take it first; the start then fails and says so.
+fn free_port() -> Result<u16, Failure> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?
+        .local_addr()?
+        .port())
+}
+
+/// Asks until the process on `port` says that it is ready; the command itself waits.
+fn wait_healthy(binary: &Path, port: u16) -> Result<(), Failure> {
+    let url = format!("http://127.0.0.1:{port}");
+    run(Command::new(binary).args(["health", "--url", &url, "--wait", "20s"]))?;
+    Ok(())
+}
