@@ -1,0 +1,341 @@
+use crate::proc::{self, Stat, Status};
+use crate::{PeerChanged, SysError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::OnceCell;
+
+/// The process that opened a connection over a UNIX socket, as it was when it was first looked at.
+///
+/// User, group and number are those that the kernel noted at `connect`. A pidfd holds on to that very process, so
+/// that its number cannot come to mean another one unnoticed. What it executes is noted too, because a descriptor
+/// outlives `execve` and can be handed on: before each answer ask [`still_same`](Self::still_same).
+///
+/// Clones share one pidfd.
+#[derive(Clone)]
+pub struct Peer {
+    inner: Arc<Inner>,
+}
+
+/// The file that a process executes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Executable {
+    /// Device of the file.
+    pub dev: u64,
+    /// Inode of the file.
+    pub ino: u64,
+    /// Its name as the kernel shows it: it may have been removed since (` (deleted)`), and in another mount
+    /// namespace it may name another file. Compare device and inode before relying on it.
+    pub path: PathBuf,
+}
+
+/// How the pidfd is had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PidfdSource {
+    /// From the socket (`SO_PEERPIDFD`, Linux 6.5); where the kernel lacks that, as [`PidfdSource::OpenByPid`].
+    Socket,
+    /// By the number that the socket names, with the start time compared before and after. A process that ended
+    /// between `connect` and this call, and whose number was given out again, cannot be told from its successor.
+    OpenByPid,
+}
+
+struct Inner {
+    // INVARIANT: before `pidfd`, so that it leaves the poller while the descriptor is still open.
+    watch: OnceCell<AsyncFd<SharedFd>>,
+    pidfd: SharedFd,
+    pid: u32,
+    uid: u32,
+    gid: u32,
+    stat: Stat,
+    exe: Executable,
+}
+
+#[derive(Clone)]
+struct SharedFd(Arc<OwnedFd>);
+
+impl Peer {
+    /// Looks at the process at the other end of `stream`.
+    ///
+    /// # Errors
+    /// [`SysError::PeerGone`] if it ended, [`SysError::PeerInvisible`] if its PID namespace is not below ours,
+    /// [`SysError::Proc`] if we may not look at it, [`SysError::Changed`] if it changed its user since it connected.
+    pub fn of(stream: &impl AsFd) -> Result<Self, SysError> {
+        Self::of_with(stream, PidfdSource::Socket)
+    }
+
+    /// As [`Peer::of`], saying where the pidfd comes from.
+    ///
+    /// # Errors
+    /// As [`Peer::of`].
+    pub fn of_with(stream: &impl AsFd, source: PidfdSource) -> Result<Self, SysError> {
+        let socket = stream.as_fd();
+        let credentials = socket_credentials(socket).map_err(|source| SysError::Call {
+            call: "getsockopt SO_PEERCRED",
+            source,
+        })?;
+        let pid = u32::try_from(credentials.pid)
+            .ok()
+            .filter(|pid| *pid != 0)
+            .ok_or(SysError::PeerInvisible)?;
+        let (pidfd, stat) = match source {
+            PidfdSource::Socket => match socket_pidfd(socket) {
+                Ok(pidfd) => (pidfd, proc::stat(pid)?),
+                Err(e) if e.raw_os_error() == Some(libc::ENOPROTOOPT) => open_pidfd(pid)?,
+                Err(e) => return Err(pidfd_fault(pid, "getsockopt SO_PEERPIDFD", e)),
+            },
+            PidfdSource::OpenByPid => open_pidfd(pid)?,
+        };
+        let (dev, ino, path) = proc::executable(pid)?;
+        let inner = Inner {
+            watch: OnceCell::new(),
+            pidfd: SharedFd(Arc::new(pidfd)),
+            pid,
+            uid: credentials.uid,
+            gid: credentials.gid,
+            stat,
+            exe: Executable { dev, ino, path },
+        };
+        let peer = Self {
+            inner: Arc::new(inner),
+        };
+        peer.still_same()?;
+        Ok(peer)
+    }
+
+    /// Its number in our PID namespace.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.inner.pid
+    }
+
+    /// The effective user at `connect`.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.inner.uid
+    }
+
+    /// The effective group at `connect`.
+    #[must_use]
+    pub fn gid(&self) -> u32 {
+        self.inner.gid
+    }
+
+    /// When it started, in clock ticks since boot.
+    #[must_use]
+    pub fn start_time(&self) -> u64 {
+        self.inner.stat.start_time
+    }
+
+    /// What it executes.
+    #[must_use]
+    pub fn exe(&self) -> &Executable {
+        &self.inner.exe
+    }
+
+    /// Holds on to the process.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.inner.pidfd.0.as_fd()
+    }
+
+    /// Its supplementary groups now, which are certainly this process's.
+    ///
+    /// # Errors
+    /// [`SysError::Changed`] if it is not the same any more, [`SysError::Proc`] if it cannot be read.
+    pub fn groups(&self) -> Result<Vec<u32>, SysError> {
+        let status = proc::status(self.inner.pid)?;
+        self.still_same()?;
+        Ok(status.groups)
+    }
+
+    /// Opens the file that it executes, by way of the process and not by name.
+    ///
+    /// # Errors
+    /// [`SysError::Changed`] if it is not the same any more, [`SysError::Proc`] if the file cannot be opened.
+    pub fn open_exe(&self) -> Result<std::fs::File, SysError> {
+        let pid = self.inner.pid;
+        let file = std::fs::File::open(format!("/proc/{pid}/exe")).map_err(|source| SysError::Proc {
+            pid,
+            file: "exe",
+            source,
+        })?;
+        self.still_same()?;
+        Ok(file)
+    }
+
+    /// Checks that the process lives, is the one that connected, runs the same program under the same user.
+    ///
+    /// # Errors
+    /// [`PeerChanged`] says in what it differs.
+    pub fn still_same(&self) -> Result<(), PeerChanged> {
+        let inner = &*self.inner;
+        let stat = proc::stat(inner.pid).map_err(changed)?;
+        let Status { uid, gid, .. } = proc::status(inner.pid).map_err(changed)?;
+        let (dev, ino, _) = proc::executable(inner.pid).map_err(changed)?;
+        // After the reads: whoever lives now has lived, under this number, while they were made.
+        if inner.pidfd.has_ended().map_err(|_| PeerChanged::Unreadable)? || stat.ended {
+            return Err(PeerChanged::Ended);
+        }
+        if stat.start_time != inner.stat.start_time {
+            return Err(PeerChanged::Replaced);
+        }
+        if (dev, ino) != (inner.exe.dev, inner.exe.ino) || stat.layout != inner.stat.layout {
+            return Err(PeerChanged::Executed);
+        }
+        if (uid, gid) != (inner.uid, inner.gid) {
+            return Err(PeerChanged::Credentials);
+        }
+        Ok(())
+    }
+
+    /// Resolves when the process has ended. Needs a tokio runtime with I/O enabled.
+    ///
+    /// # Errors
+    /// [`SysError::Call`] if the pidfd cannot be watched.
+    pub async fn exited(&self) -> Result<(), SysError> {
+        let failed = |source| SysError::Call {
+            call: "watch pidfd",
+            source,
+        };
+        let pidfd = &self.inner.pidfd;
+        let watch = self
+            .inner
+            .watch
+            .get_or_try_init(|| async { watch(pidfd.clone()) })
+            .await
+            .map_err(failed)?;
+        loop {
+            let mut ready = watch.readable().await.map_err(failed)?;
+            if pidfd.has_ended().map_err(failed)? {
+                return Ok(());
+            }
+            ready.clear_ready();
+        }
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("pid", &self.pid())
+            .field("uid", &self.uid())
+            .field("gid", &self.gid())
+            .field("exe", &self.exe().path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SharedFd {
+    /// A pidfd becomes readable when its process ends.
+    fn has_ended(&self) -> io::Result<bool> {
+        let mut polled = [PollFd::new(&*self.0, PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        Ok(poll(&mut polled, Some(&now))? != 0)
+    }
+}
+
+impl AsRawFd for SharedFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+#[expect(unsafe_code, reason = "tokio asks its caller to answer for the descriptor")]
+fn watch(pidfd: SharedFd) -> io::Result<AsyncFd<SharedFd>> {
+    // SAFETY: `as_raw_fd` always gives the one descriptor that the `Arc` keeps open while the `AsyncFd` lives.
+    unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+fn changed(error: SysError) -> PeerChanged {
+    match error {
+        SysError::PeerGone { .. } => PeerChanged::Ended,
+        SysError::Changed(changed) => changed,
+        _ => PeerChanged::Unreadable,
+    }
+}
+
+fn open_pidfd(pid: u32) -> Result<(OwnedFd, Stat), SysError> {
+    let gone = SysError::PeerGone { pid };
+    let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return Err(gone);
+    };
+    let before = proc::stat(pid)?;
+    let pidfd =
+        pidfd_open(number, PidfdFlags::empty()).map_err(|e| pidfd_fault(pid, "pidfd_open", e.into()))?;
+    let after = proc::stat(pid)?;
+    if before.start_time == after.start_time {
+        Ok((pidfd, after))
+    } else {
+        Err(gone)
+    }
+}
+
+fn pidfd_fault(pid: u32, call: &'static str, source: io::Error) -> SysError {
+    match source.raw_os_error() {
+        // What kernels of different age say of a process that was reaped.
+        Some(libc::ESRCH | libc::EINVAL | libc::ENODATA) => SysError::PeerGone { pid },
+        _ => SysError::Call { call, source },
+    }
+}
+
+/// `getsockopt(SO_PEERCRED)`. The number is 0 where the process is outside our PID namespace, which is why rustix's
+/// wrapper, whose number cannot be 0, will not do.
+fn socket_credentials(socket: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
+    #[expect(unsafe_code, reason = "no safe wrapper can hold the number 0")]
+    // SAFETY: the kernel writes a `ucred` for this option.
+    unsafe {
+        socket_option(socket, libc::SO_PEERCRED, &mut credentials)?;
+    }
+    Ok(credentials)
+}
+
+/// `getsockopt(SO_PEERPIDFD)`: a pidfd of the process that the socket's credentials name.
+fn socket_pidfd(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut fd: libc::c_int = -1;
+    #[expect(unsafe_code, reason = "no safe wrapper for this option exists")]
+    // SAFETY: the kernel writes an `int` for this option; once it has, that is a new descriptor which nobody else
+    // owns.
+    let owned = unsafe {
+        socket_option(socket, libc::SO_PEERPIDFD, &mut fd)?;
+        OwnedFd::from_raw_fd(fd)
+    };
+    Ok(owned)
+}
+
+/// Reads the option `name` into `value`, whole or not at all.
+///
+/// # Safety
+/// The kernel must write nothing but valid values of `T` for this option.
+#[expect(unsafe_code, reason = "the call takes pointers")]
+unsafe fn socket_option<T>(socket: BorrowedFd<'_>, name: libc::c_int, value: &mut T) -> io::Result<()> {
+    let mut len = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    // SAFETY: `value` and `len` live across the call, and `len` is the size of `value`, the most that is written.
+    let code = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            core::ptr::from_mut(value).cast(),
+            &raw mut len,
+        )
+    };
+    match code {
+        0 if usize::try_from(len) == Ok(size_of::<T>()) => Ok(()),
+        0 => Err(io::ErrorKind::InvalidData.into()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

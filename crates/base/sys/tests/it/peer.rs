@@ -1,0 +1,177 @@
+use crate::helper;
+use signet_sys::{Peer, PeerChanged, PidfdSource, SysError};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Child;
+
+const SOURCES: [PidfdSource; 2] = [PidfdSource::Socket, PidfdSource::OpenByPid];
+
+/// A helper process that has connected, and our end of the connection.
+struct Connected {
+    child: Child,
+    stream: UnixStream,
+    _folder: tempfile::TempDir,
+}
+
+impl Connected {
+    fn new(task: &str) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("s");
+        let listener = UnixListener::bind(&path).expect("bind");
+        let child = helper::start(task, &path);
+        let (stream, _) = listener.accept().expect("accept");
+        Self {
+            child,
+            stream,
+            _folder: folder,
+        }
+    }
+
+    /// Lets the helper go on.
+    fn say(&mut self) {
+        self.child
+            .stdin
+            .as_mut()
+            .expect("stdin")
+            .write_all(b"x")
+            .expect("say");
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Looks until the peer differs: `execve` in the other process takes its time.
+fn await_change(peer: &Peer) -> PeerChanged {
+    loop {
+        match peer.still_same() {
+            Ok(()) => std::thread::yield_now(),
+            Err(changed) => return changed,
+        }
+    }
+}
+
+#[test]
+fn a_living_peer_is_described_and_stays_the_same() {
+    for source in SOURCES {
+        let connected = Connected::new("stay");
+        let peer = Peer::of_with(&connected.stream, source).expect("peer");
+        assert_eq!(peer.pid(), connected.child.id());
+        assert_eq!(
+            (peer.uid(), peer.gid()),
+            (signet_sys::process::uid(), signet_sys::process::gid())
+        );
+        assert_eq!(peer.exe().path, std::env::current_exe().expect("own path"));
+        assert!(peer.start_time() > 0);
+        assert_eq!(peer.still_same(), Ok(()));
+        assert_eq!(
+            peer.groups().expect("groups").len(),
+            rustix::process::getgroups().expect("own").len()
+        );
+        assert!(peer.open_exe().is_ok());
+    }
+}
+
+#[test]
+fn the_own_process_is_a_peer_too_over_tokio() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("runtime");
+    runtime.block_on(async {
+        let (ours, _theirs) = tokio::net::UnixStream::pair().expect("pair");
+        let peer = Peer::of(&ours).expect("peer");
+        assert_eq!(peer.pid(), std::process::id());
+        assert_eq!(peer.still_same(), Ok(()));
+    });
+}
+
+#[test]
+fn a_peer_that_executes_another_program_is_not_the_same() {
+    for source in SOURCES {
+        let mut connected = Connected::new("exec");
+        let peer = Peer::of_with(&connected.stream, source).expect("peer");
+        connected.say();
+        assert_eq!(await_change(&peer), PeerChanged::Executed);
+        assert!(matches!(
+            peer.groups(),
+            Err(SysError::Changed(PeerChanged::Executed))
+        ));
+        assert!(matches!(
+            peer.open_exe(),
+            Err(SysError::Changed(PeerChanged::Executed))
+        ));
+    }
+}
+
+/// The file is the same, so only the layout of the new image tells: this needs address space randomisation.
+#[test]
+fn a_peer_that_executes_its_own_program_again_is_not_the_same() {
+    let randomised = std::fs::read_to_string("/proc/sys/kernel/randomize_va_space").expect("read");
+    assert_ne!(
+        randomised.trim(),
+        "0",
+        "this kernel does not randomise address spaces"
+    );
+    let mut connected = Connected::new("exec_self");
+    let peer = Peer::of(&connected.stream).expect("peer");
+    connected.say();
+    assert_eq!(await_change(&peer), PeerChanged::Executed);
+}
+
+#[test]
+fn a_peer_that_ends_is_not_the_same_though_its_child_holds_the_connection() {
+    for source in SOURCES {
+        let mut connected = Connected::new("leave_to_child");
+        let peer = Peer::of_with(&connected.stream, source).expect("peer");
+        connected.say();
+        let mut line = String::new();
+        BufReader::new(&connected.stream)
+            .read_line(&mut line)
+            .expect("the child's number");
+        let heir: i32 = line.trim().parse().expect("number");
+        // Ended but not waited for: a zombie still has its number.
+        assert_eq!(await_change(&peer), PeerChanged::Ended);
+        connected.child.wait().expect("wait");
+        assert_eq!(peer.still_same(), Err(PeerChanged::Ended));
+        // The heir still holds the connection open, and whoever asks the socket hears of the one that connected.
+        for source in SOURCES {
+            assert!(matches!(
+                Peer::of_with(&connected.stream, source),
+                Err(SysError::PeerGone { .. } | SysError::Changed(_))
+            ));
+        }
+        let heir = rustix::process::Pid::from_raw(heir).expect("number");
+        rustix::process::kill_process(heir, rustix::process::Signal::KILL).expect("end the heir");
+    }
+}
+
+#[test]
+fn the_end_of_a_peer_can_be_awaited_by_many() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("runtime");
+    runtime.block_on(async {
+        let mut connected = Connected::new("stay");
+        let peer = Peer::of(&connected.stream).expect("peer");
+        let waits: Vec<_> = (0..4)
+            .map(|_| {
+                let peer = peer.clone();
+                tokio::spawn(async move { peer.exited().await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert!(waits.iter().all(|w| !w.is_finished()));
+        connected.child.kill().expect("kill");
+        for wait in waits {
+            wait.await.expect("join").expect("watch");
+        }
+        peer.exited().await.expect("again");
+        assert_eq!(peer.still_same(), Err(PeerChanged::Ended));
+    });
+}
