@@ -52,7 +52,7 @@ pub enum SysError {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerChanged {
-    /// It ended.
+    /// It ended, or one of its threads is about to execute another program, for which the first thread ends.
     #[error("the process that connected has ended")]
     Ended,
     /// Its number belongs to another process now.
