@@ -1,0 +1,98 @@
+use crate::{IssueRecord, Record, RecordError, Slot};
+use signet_store::{BoxFuture, Index, Journal, JournalError};
+use std::sync::Arc;
+
+/// A credential that is signed but not recorded. Its bytes cannot be read; only [`Recorder::release`] opens it.
+pub struct Unrecorded<C> {
+    credential: C,
+    record: IssueRecord,
+}
+
+impl<C> Unrecorded<C> {
+    /// Closes `credential` up with the record that must be written first.
+    pub fn new(credential: C, record: IssueRecord) -> Self {
+        Self { credential, record }
+    }
+
+    /// What will be recorded.
+    #[must_use]
+    pub fn record(&self) -> &IssueRecord {
+        &self.record
+    }
+}
+
+impl<C> core::fmt::Debug for Unrecorded<C> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Unrecorded").finish_non_exhaustive()
+    }
+}
+
+/// Writes records and releases what they stand for.
+#[derive(Clone)]
+pub struct Recorder {
+    journal: Arc<dyn Journal>,
+}
+
+impl core::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Recorder").finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// A recorder that writes to `journal`.
+    #[must_use]
+    pub fn new(journal: Arc<dyn Journal>) -> Self {
+        Self { journal }
+    }
+
+    /// Reserves a place in the record for one credential.
+    ///
+    /// # Errors
+    /// [`RecordError::Random`].
+    pub fn reserve(&self) -> Result<Slot, RecordError> {
+        Slot::draw()
+    }
+
+    /// Records one credential and hands it out.
+    ///
+    /// # Errors
+    /// [`RecordError::Journal`] when the record is not certainly durable; [`RecordError::Incomplete`]. The credential
+    /// is dropped unread either way.
+    pub async fn release<C>(&self, unrecorded: Unrecorded<C>) -> Result<C, RecordError> {
+        let appended = self.append(&unrecorded.record)?;
+        appended.await.map_err(RecordError::Journal)?;
+        Ok(unrecorded.credential)
+    }
+
+    /// Records many credentials in as few flushes as the journal can, and hands out each whose record is durable.
+    /// The answers stand in the order of `unrecorded`.
+    pub async fn release_all<C>(&self, unrecorded: Vec<Unrecorded<C>>) -> Vec<Result<C, RecordError>> {
+        // All are under way before the first is waited for.
+        let appends: Vec<_> = unrecorded
+            .into_iter()
+            .map(|one| (self.append(&one.record), one.credential))
+            .collect();
+        let mut released = Vec::with_capacity(appends.len());
+        for (append, credential) in appends {
+            released.push(match append {
+                Ok(append) => append.await.map(|_| credential).map_err(RecordError::Journal),
+                Err(error) => Err(error),
+            });
+        }
+        released
+    }
+
+    fn append(
+        &self,
+        record: &IssueRecord,
+    ) -> Result<BoxFuture<'_, Result<Index, JournalError>>, RecordError> {
+        let incomplete = |field| Err(RecordError::Incomplete { field });
+        match record {
+            _ if record.identifier.len() != 16 => incomplete("identifier"),
+            _ if record.subject.is_empty() => incomplete("subject"),
+            _ if record.kind == 0 => incomplete("kind"),
+            _ => Ok(self.journal.append(Record::encode_issue(record))),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! State in memory that follows the log: a [`Fold`], the log it folds, and the place it has reached.
+
+use crate::{
+    Change, ChangeLog, Cursor, Fold, FoldError, Kind, LogEntry, Seq, Snapshot, StoreError, Tail, fold,
+};
+use core::time::Duration;
+use signet_fault::Coded;
+use std::borrow::Cow;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::{Mutex, watch};
+
+/// Why state does not follow its log any more.
+#[non_exhaustive]
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The log could not be read. The state is as it was; trying again may help.
+    #[error("follow the change log")]
+    Store(#[source] StoreError),
+    /// A change could not be folded. It stays so until another program reads the log.
+    #[error("fold the change log")]
+    Fold(#[source] FoldError),
+}
+
+impl Coded for FollowError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Store(e) => e.code(),
+            Self::Fold(e) => e.code(),
+        }
+    }
+
+    fn remedy(&self) -> Cow<'static, str> {
+        match self {
+            Self::Store(e) => e.remedy(),
+            Self::Fold(e) => e.remedy(),
+        }
+    }
+}
+
+/// A fold that follows a log. Readers look at memory and never at the log.
+pub struct Followed<F> {
+    log: Arc<dyn ChangeLog>,
+    fresh: Box<dyn Fn() -> F + Send + Sync>,
+    /// Written only by whoever holds `place`, a whole batch at a time: readers never see half of one.
+    state: RwLock<F>,
+    /// How far `state` is; an error once a change could not be folded.
+    place: Mutex<Result<Cursor, FoldError>>,
+    applied: watch::Sender<Seq>,
+}
+
+impl<F: Fold + Send + Sync> Followed<F> {
+    /// Loads the state of `log` into what `fresh` makes. `fresh` is called again whenever a snapshot must be taken.
+    ///
+    /// # Errors
+    /// [`FollowError`]; a log that holds something that must be understood and is not does not open.
+    pub async fn open(
+        log: Arc<dyn ChangeLog>,
+        fresh: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Result<Self, FollowError> {
+        let snapshot = log.load().await.map_err(FollowError::Store)?;
+        let state = folded(fresh(), &snapshot).map_err(FollowError::Fold)?;
+        Ok(Self {
+            log,
+            fresh: Box::new(fresh),
+            state: RwLock::new(state),
+            place: Mutex::new(Ok(snapshot.cursor)),
+            applied: watch::Sender::new(snapshot.cursor.seq),
+        })
+    }
+
+    /// The log, for commits.
+    pub fn log(&self) -> &dyn ChangeLog {
+        &*self.log
+    }
+
+    /// Looks at the state. `look` must be quick: writers wait for it.
+    pub fn read<R>(&self, look: impl FnOnce(&F) -> R) -> R {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The last change that the state has taken in.
+    #[must_use]
+    pub fn seq(&self) -> Seq {
+        *self.applied.borrow()
+    }
+
+    /// Wakes its holder each time the state has moved.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<Seq> {
+        self.applied.subscribe()
+    }
+
+    /// Takes in everything that the log holds when this is called.
+    ///
+    /// # Errors
+    /// [`FollowError`].
+    pub async fn catch_up(&self) -> Result<Seq, FollowError> {
+        let mut place = self.place.lock().await;
+        loop {
+            let cursor = place.clone().map_err(FollowError::Fold)?;
+            let tail = self
+                .log
+                .tail(cursor, READ_CHANGES)
+                .await
+                .map_err(FollowError::Store)?;
+            match tail {
+                Tail::Changes(entries) => {
+                    let Some(last) = entries.last() else {
+                        return Ok(cursor.seq);
+                    };
+                    let reached = Cursor {
+                        seq: last.seq,
+                        chain: last.chain,
+                        ..cursor
+                    };
+                    *place = self.take_in(&entries).map(|()| reached);
+                }
+                Tail::Compacted | Tail::Diverged => {
+                    let snapshot = self.log.load().await.map_err(FollowError::Store)?;
+                    *place = folded((self.fresh)(), &snapshot).map(|state| {
+                        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+                        snapshot.cursor
+                    });
+                }
+            }
+            let reached = place.clone().map_err(FollowError::Fold)?;
+            self.applied.send_replace(reached.seq);
+        }
+    }
+
+    /// Returns once the state has taken in the change at `seq`.
+    ///
+    /// # Errors
+    /// [`FollowError`].
+    pub async fn wait_applied(&self, seq: Seq) -> Result<(), FollowError> {
+        let mut applied = self.applied();
+        while *applied.borrow_and_update() < seq {
+            if self.catch_up().await? < seq && applied.changed().await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows the log until the future is dropped. Where the log cannot be read, it tries again after a pause.
+    ///
+    /// Returns the change that could not be folded: the state stands still from then on and serves nobody.
+    pub async fn follow(&self) -> FoldError {
+        let mut head = self.log.head();
+        loop {
+            head.mark_unchanged();
+            match self.catch_up().await {
+                Ok(_) => {
+                    if head.changed().await.is_err() {
+                        // The log is gone, and with it every writer: there is nothing more to follow.
+                        core::future::pending::<()>().await;
+                    }
+                }
+                Err(FollowError::Fold(e)) => return e,
+                Err(FollowError::Store(_)) => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    fn take_in(&self, entries: &[LogEntry]) -> Result<(), FoldError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries {
+            if state.owns(entry.change.kind) {
+                state.apply(entry.seq, &entry.change)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The state in a snapshot. Rows of kinds that `state` does not own are passed over: see [`Guard`].
+fn folded<F: Fold>(mut state: F, snapshot: &Snapshot) -> Result<F, FoldError> {
+    let mut rows: Vec<_> = snapshot.rows.iter().filter(|row| state.owns(row.kind)).collect();
+    rows.sort_unstable_by_key(|row| row.seq);
+    rows.into_iter()
+        .try_for_each(|row| state.apply(row.seq, &row.to_change()))?;
+    Ok(state)
+}
+
+/// A fold over what nobody owns: it fails on the first change of another kind that must be understood.
+///
+/// Several folds that each follow the log pass over each other's kinds. A guard beside them, which knows the kinds of
+/// all, makes sure that nothing falls between.
+pub struct Guard {
+    known: Vec<Kind>,
+}
+
+impl Guard {
+    /// Guards everything but the kinds in `known`, one list for each fold.
+    #[must_use]
+    pub fn new(known: &[&[Kind]]) -> Self {
+        Self {
+            known: known.concat(),
+        }
+    }
+}
+
+impl Fold for Guard {
+    fn owns(&self, kind: Kind) -> bool {
+        !self.known.contains(&kind)
+    }
+
+    fn apply(&mut self, seq: Seq, change: &Change) -> Result<(), FoldError> {
+        if change.must_understand {
+            return Err(fold::not_understood(seq, change));
+        }
+        Ok(())
+    }
+}
+
+/// Changes read at once.
+const READ_CHANGES: usize = 1_000;
+
+/// The pause before an unreadable log is read again.
+const RETRY: Duration = Duration::from_secs(1);
