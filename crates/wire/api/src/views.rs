@@ -1,0 +1,139 @@
+//! What the server shows, beside entries.
+
+use core::time::Duration;
+use serde::{Deserialize, Serialize};
+use signet_id::{SpiffeId, TrustDomain};
+use signet_time::UnixTime;
+
+/// The most items in one page of a list.
+pub const LIST_LIMIT_MAX: usize = 1_000;
+
+/// How many items a page holds when the request does not say.
+pub const LIST_LIMIT_DEFAULT: usize = 100;
+
+/// One page of a list. Ask again with `?cursor=` and the value of `next_cursor` until that is null.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The items, in a stable order.
+    pub items: Vec<T>,
+    /// Where the next page begins; null on the last.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
+/// What a bulk creation made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntriesCreated {
+    /// The entries with their ids, in the order of the request.
+    pub created: Vec<crate::EntryDoc>,
+}
+
+/// A node that proved itself once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its SPIFFE ID.
+    pub id: SpiffeId,
+    /// How it proved itself: `join_token`.
+    pub attestor: String,
+    /// SHA-256 of its public key (SubjectPublicKeyInfo) in hexadecimal digits.
+    pub key_sha256: String,
+    /// Whether it is barred from everything.
+    pub banned: bool,
+    /// When it first proved itself.
+    pub attested_at: UnixTime,
+    /// When its newest certificate ends.
+    pub expires_at: UnixTime,
+}
+
+/// A wish for a join string.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinTokenRequest {
+    /// How long the token works; the server's default where null.
+    #[serde(default, with = "crate::span::optional")]
+    pub ttl: Option<Duration>,
+    /// The ID the node gets; below `/signet/node/join_token/` where null.
+    #[serde(default)]
+    pub spiffe_id: Option<SpiffeId>,
+}
+
+/// A join string, shown this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinTokenReply {
+    /// The join string: `sgjoin1.…`. A secret until it is used.
+    pub join: String,
+    /// When its token ends.
+    pub expires_at: UnixTime,
+    /// The ID that the node will have.
+    pub spiffe_id: SpiffeId,
+}
+
+impl core::fmt::Debug for JoinTokenReply {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("JoinTokenReply")
+            .field("expires_at", &self.expires_at)
+            .field("spiffe_id", &self.spiffe_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The keys that a trust domain signs with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaView {
+    /// Whose they are.
+    pub trust_domain: TrustDomain,
+    /// The change at which they were last different.
+    pub sequence: u64,
+    /// Each key, grouped by purpose, oldest first.
+    pub keys: Vec<AuthorityView>,
+}
+
+/// One key of the trust domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityView {
+    /// Its name: the `kid` of tokens, the key identifier of certificates.
+    pub kid: String,
+    /// What it signs: `x509_root`, `x509_svid` or `jwt_svid`.
+    pub purpose: String,
+    /// Where it stands: `prepared`, `active`, `draining` or `retired`.
+    pub state: String,
+    /// Whether it was called off.
+    pub tainted: bool,
+    /// The kind of key, such as `p256`.
+    pub key_kind: String,
+    /// When it ends, if it does.
+    pub not_after: Option<UnixTime>,
+    /// SHA-256 of its certificate in hexadecimal digits, if it has one.
+    pub certificate_sha256: Option<String>,
+}
+
+/// The trust bundle of the own domain in the forms that others read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleView {
+    /// Whose it is.
+    pub trust_domain: TrustDomain,
+    /// Rises with every change.
+    pub sequence: u64,
+    /// The root certificates as PEM.
+    pub x509_pem: String,
+    /// The SPIFFE bundle document.
+    pub spiffe: serde_json::Value,
+    /// The keys of JWT-SVIDs alone, as a JWK Set.
+    pub jwks: serde_json::Value,
+}
+
+/// Whether the server serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthView {
+    /// `ready`, or in one word why not: `starting`, `draining`, `failing`.
+    pub status: String,
+    /// What is wrong, if anything is.
+    #[serde(default)]
+    pub reasons: Vec<String>,
+    /// The server's trust domain.
+    pub trust_domain: TrustDomain,
+    /// The software's version.
+    pub version: String,
+    /// The newest change that the server knows.
+    pub seq: u64,
+}

@@ -1,0 +1,92 @@
+use core::time::Duration;
+
+/// Which HTTP a listener speaks; nothing is guessed from the first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 alone, with prior knowledge or by ALPN: gRPC.
+    Http2,
+}
+
+/// What one listener allows its peers. The presets differ where their peers do.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Which HTTP.
+    pub protocol: Protocol,
+    /// Open connections; one more is closed as it arrives, so that it fails at once instead of hanging.
+    pub connections_max: usize,
+    /// Open connections of one user, on a UNIX socket: one user cannot take them all.
+    pub connections_per_user_max: usize,
+    /// For the TLS handshake, and then again for the first request to begin.
+    pub handshake_timeout: Duration,
+    /// For the head of an HTTP/1.1 request, and between two requests.
+    pub header_timeout: Duration,
+    /// All header fields of a request together, in bytes.
+    pub header_bytes_max: u32,
+    /// Streams at once on one HTTP/2 connection.
+    pub streams_max: u32,
+    /// Bytes that an HTTP/2 peer may send ahead of being read, per stream and per connection.
+    pub window_bytes: u32,
+    /// Bytes kept for one HTTP/2 stream whose peer does not read.
+    pub send_buffer_bytes_max: usize,
+    /// How often a quiet HTTP/2 peer is asked whether it is there; none where the kernel tells us.
+    pub ping_interval: Option<Duration>,
+    /// From the beginning of a drain until what is left is cut.
+    pub drain_timeout: Duration,
+}
+
+impl Limits {
+    /// Administration over HTTP/1.1: few peers, whole requests.
+    #[must_use]
+    pub const fn admin() -> Self {
+        Self {
+            protocol: Protocol::Http1,
+            connections_max: 256,
+            connections_per_user_max: 128,
+            ..Self::workload()
+        }
+    }
+
+    /// Metrics and health over HTTP/1.1: tiny requests, anybody on the host.
+    #[must_use]
+    pub const fn metrics() -> Self {
+        Self {
+            protocol: Protocol::Http1,
+            connections_max: 64,
+            ..Self::workload()
+        }
+    }
+
+    /// gRPC for workloads on one host: many peers that mostly wait, so what each costs counts.
+    #[must_use]
+    pub const fn workload() -> Self {
+        Self {
+            protocol: Protocol::Http2,
+            connections_max: 20_000,
+            connections_per_user_max: 10_000,
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            header_bytes_max: 8 << 10,
+            streams_max: 64,
+            window_bytes: 65_535,
+            send_buffer_bytes_max: 16 << 10,
+            ping_interval: None,
+            drain_timeout: Duration::from_secs(8),
+        }
+    }
+
+    /// gRPC for agents over TLS: one connection per node, batches of signing requests.
+    #[must_use]
+    pub const fn agents() -> Self {
+        Self {
+            protocol: Protocol::Http2,
+            connections_max: 20_000,
+            streams_max: 128,
+            window_bytes: 1 << 20,
+            send_buffer_bytes_max: 256 << 10,
+            ping_interval: Some(Duration::from_secs(30)),
+            ..Self::workload()
+        }
+    }
+}

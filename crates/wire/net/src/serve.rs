@@ -1,0 +1,344 @@
+//! The accept loops, one connection's life, and the drain.
+
+use crate::guard::{Counted, PREFACE_BYTES, Place, Places};
+use crate::{Limits, Protocol, TcpServer, UnixServer};
+use core::time::Duration;
+use http::{Extensions, Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use signet_sys::Peer;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+use tower_service::Service;
+use tracing::{debug, info, warn};
+
+/// The address that a TCP connection came from; in the extensions of its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteAddr(pub SocketAddr);
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// How long the accept loop rests when the process is out of descriptors: closing connections is what helps.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves `service` on `server` until `shutdown` is cancelled, then drains.
+///
+/// Each request's extensions hold the [`Peer`]; nothing, where the kernel would not say who it is. Such a request
+/// must be refused by a service that tells callers apart.
+pub async fn serve_unix<S, B>(server: UnixServer, service: S, limits: Limits, shutdown: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let tasks = Tasks::new(limits, shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = tasks.shutdown.cancelled() => break,
+            accepted = server.listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(e) => {
+                pause(&e).await;
+                continue;
+            }
+        };
+        let Some(place) = tasks.places.take(stream.peer_cred().ok().map(|cred| cred.uid())) else {
+            info!(path = %server.path().display(), "connection refused: too many are open");
+            continue;
+        };
+        let service = service.clone();
+        tasks.spawn(place, move |context| async move {
+            let mut extensions = Extensions::new();
+            match Peer::of(&stream) {
+                Ok(peer) => {
+                    extensions.insert(peer);
+                }
+                Err(error) => info!(%error, "peer of a connection is not known"),
+            }
+            context.serve(stream, extensions, service).await;
+        });
+    }
+    // The file goes first, so that whoever starts next is not told that somebody is here.
+    drop(server);
+    tasks.drain().await;
+}
+
+/// Serves `service` on `server` without TLS until `shutdown` is cancelled, then drains: metrics and health.
+pub async fn serve_tcp<S, B>(server: TcpServer, service: S, limits: Limits, shutdown: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let tasks = Tasks::new(limits, shutdown);
+    while let Some((stream, remote, place)) = tasks.accept_tcp(&server).await {
+        let service = service.clone();
+        tasks.spawn(place, move |context| async move {
+            let mut extensions = Extensions::new();
+            extensions.insert(RemoteAddr(remote));
+            context.serve(stream, extensions, service).await;
+        });
+    }
+    drop(server);
+    tasks.drain().await;
+}
+
+/// Serves `service` on `server` over TLS until `shutdown` is cancelled, then drains.
+///
+/// `identify` says what the handshake proved; what it returns is in each request's extensions, beside
+/// [`RemoteAddr`]. Where it returns an error the connection is closed.
+pub async fn serve_tls<S, B, I, E>(
+    server: TcpServer,
+    tls: Arc<rustls::ServerConfig>,
+    identify: I,
+    service: S,
+    limits: Limits,
+    shutdown: CancellationToken,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+    I: Fn(&rustls::ServerConnection) -> Result<Extensions, E> + Clone + Send + 'static,
+    E: std::fmt::Display,
+{
+    let tasks = Tasks::new(limits, shutdown);
+    let acceptor = TlsAcceptor::from(tls);
+    while let Some((stream, remote, place)) = tasks.accept_tcp(&server).await {
+        let (service, acceptor, identify) = (service.clone(), acceptor.clone(), identify.clone());
+        tasks.spawn(place, move |context| async move {
+            let handshake = tokio::time::timeout(context.limits.handshake_timeout, acceptor.accept(stream));
+            let stream = tokio::select! {
+                biased;
+                () = context.shutdown.cancelled() => return,
+                done = handshake => match done {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err(error)) => {
+                        info!(%remote, %error, "tls handshake failed");
+                        return;
+                    }
+                    Err(_) => {
+                        info!(%remote, "tls handshake took too long");
+                        return;
+                    }
+                },
+            };
+            let mut extensions = match identify(stream.get_ref().1) {
+                Ok(extensions) => extensions,
+                Err(error) => {
+                    info!(%remote, %error, "peer of a tls connection is not known");
+                    return;
+                }
+            };
+            extensions.insert(RemoteAddr(remote));
+            context.serve(stream, extensions, service).await;
+        });
+    }
+    drop(server);
+    tasks.drain().await;
+}
+
+async fn pause(error: &io::Error) {
+    // A connection that was reset before it was accepted says nothing about the next one.
+    if matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    ) {
+        return;
+    }
+    warn!(%error, "cannot accept connections");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+/// The connections of one listener.
+struct Tasks {
+    limits: Limits,
+    places: Arc<Places>,
+    tracker: TaskTracker,
+    shutdown: CancellationToken,
+    /// Cancelled at the end of the drain: what is still there is cut.
+    cut: CancellationToken,
+}
+
+/// What one connection knows.
+struct Context {
+    limits: Limits,
+    shutdown: CancellationToken,
+}
+
+impl Tasks {
+    fn new(limits: Limits, shutdown: CancellationToken) -> Self {
+        Self {
+            limits,
+            places: Places::new(limits.connections_max, limits.connections_per_user_max),
+            tracker: TaskTracker::new(),
+            shutdown,
+            cut: CancellationToken::new(),
+        }
+    }
+
+    async fn accept_tcp(&self, server: &TcpServer) -> Option<(tokio::net::TcpStream, SocketAddr, Place)> {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return None,
+                accepted = server.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, remote)) => match self.places.take(None) {
+                    Some(place) => {
+                        // Small frames must not wait for an acknowledgement; failing to say so only slows them.
+                        let _ = stream.set_nodelay(true);
+                        return Some((stream, remote, place));
+                    }
+                    None => info!(%remote, "connection refused: too many are open"),
+                },
+                Err(e) => pause(&e).await,
+            }
+        }
+    }
+
+    fn spawn<F, Fut>(&self, place: Place, run: F)
+    where
+        F: FnOnce(Context) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let running = run(Context {
+            limits: self.limits,
+            shutdown: self.shutdown.clone(),
+        });
+        let cut = self.cut.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                biased;
+                () = cut.cancelled() => {}
+                () = running => {}
+            }
+            drop(place);
+        });
+    }
+
+    async fn drain(self) {
+        self.tracker.close();
+        if tokio::time::timeout(self.limits.drain_timeout, self.tracker.wait())
+            .await
+            .is_err()
+        {
+            warn!(
+                connections = self.tracker.len(),
+                "cutting connections that did not end in time"
+            );
+            self.cut.cancel();
+            self.tracker.wait().await;
+        }
+    }
+}
+
+impl Context {
+    async fn serve<IO, S, B>(self, io: IO, extensions: Extensions, service: S)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let (io, bytes_read) = Counted::new(io);
+        let io = TokioIo::new(io);
+        let asked = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&asked);
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            // Set here alone, after the wire was read: no header can bring an extension in.
+            request.extensions_mut().extend(extensions.clone());
+            seen.store(true, Ordering::Relaxed);
+            service.clone().oneshot(request)
+        });
+        let limits = &self.limits;
+        match limits.protocol {
+            Protocol::Http1 => {
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(limits.header_timeout)
+                    .max_buf_size(
+                        usize::try_from(limits.header_bytes_max)
+                            .unwrap_or(usize::MAX)
+                            .max(8 << 10),
+                    )
+                    .max_headers(64)
+                    .serve_connection(io, service);
+                let mut connection = pin!(connection);
+                tokio::select! {
+                    biased;
+                    () = self.shutdown.cancelled() => {
+                        connection.as_mut().graceful_shutdown();
+                        ended(connection.await);
+                    }
+                    done = connection.as_mut() => ended(done),
+                }
+            }
+            Protocol::Http2 => {
+                let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                builder
+                    .timer(TokioTimer::new())
+                    .initial_stream_window_size(limits.window_bytes)
+                    .initial_connection_window_size(limits.window_bytes)
+                    .max_send_buf_size(limits.send_buffer_bytes_max)
+                    .max_header_list_size(limits.header_bytes_max)
+                    .header_table_size(0)
+                    .max_concurrent_streams(limits.streams_max)
+                    .keep_alive_interval(limits.ping_interval)
+                    .auto_date_header(false);
+                let connection = builder.serve_connection(io, service);
+                let mut connection = pin!(connection);
+                let late = silent(limits.handshake_timeout, &bytes_read, &asked);
+                tokio::select! {
+                    biased;
+                    () = self.shutdown.cancelled() => {
+                        connection.as_mut().graceful_shutdown();
+                        ended(connection.await);
+                    }
+                    done = connection.as_mut() => ended(done),
+                    () = late => info!("closing a connection on which nothing was asked"),
+                }
+            }
+        }
+    }
+}
+
+/// Resolves when the peer has let `limit` pass without even beginning HTTP/2; never, if it began.
+async fn silent(limit: Duration, bytes_read: &AtomicU64, asked: &AtomicBool) {
+    tokio::time::sleep(limit).await;
+    if asked.load(Ordering::Relaxed) || bytes_read.load(Ordering::Relaxed) >= PREFACE_BYTES {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn ended(result: Result<(), hyper::Error>) {
+    if let Err(error) = result {
+        // A peer that goes away is not worth more than this.
+        debug!(%error, "connection ended");
+    }
+}
