@@ -1,1 +1,52 @@
-//! Entries, nodes, join tokens and who may have what.
+//! Entries, nodes and join tokens: who may have which identity, and where.
+//!
+//! [`RegistryState`] is the fold of the change log over this crate's three kinds of record. [`Registry`] holds the
+//! log and the state that follows it: writes are commits, reads never touch the database, and a write returns once
+//! the state shows it. What is written is checked first, and every problem of a draft is reported at once
+//! ([`Problem`], with the field's name).
+//!
+//! * An entry says: a workload on this node (or any) that has these selectors may have this identity.
+//! * A node proved itself and got an identity of its own, `spiffe://TD/signet/node/join/ID` unless its join token
+//!   names another.
+//! * A join token binds to the first public key that uses it, in one commit that two keys cannot both win. The same
+//!   key may use it again until it expires, so an answer that got lost does no harm.
+//!
+//! No entry can hold an identity below `/signet/` or that of a registered node: a workload that got one could pass
+//! for our own processes. Selectors are matched by the agent; the registry only says which entries a node may serve.
+
+mod entry;
+mod entry_id;
+mod error;
+mod join_token;
+mod joining;
+mod node;
+mod problem;
+mod registry;
+mod state;
+mod validate;
+
+/// The records as they lie in the change log.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    unreachable_pub,
+    unused_qualifications,
+    rust_2018_idioms,
+    clippy::allow_attributes,
+    reason = "generated"
+)]
+mod records {
+    include!("generated/signet.registry.v1.rs");
+}
+
+pub use entry::{Entry, NewEntry};
+pub use entry_id::EntryId;
+pub use error::{EntryProblems, REGISTER, RegistryError};
+pub use join_token::{JoinToken, JoinTokenSecret, TokenId};
+pub use joining::{JoinTokenWish, NODE_KEPT};
+pub use node::{Node, NodeSvid};
+pub use problem::Problem;
+pub use registry::Registry;
+pub use state::{ENTRY, Entitlement, JOIN_TOKEN, KINDS, NODE, RegistryState};
+pub use validate::limits;
