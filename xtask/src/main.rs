@@ -1,20 +1,82 @@
-//! The project's own chores.
+//! The project's own chores: `cargo xtask`.
 
+mod arrows;
 mod proto;
+mod rules;
+mod run;
+mod setup;
+mod test;
+mod tour;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-fn main() -> Result<(), proto::Failure> {
+/// What went wrong, for a person.
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  test [NAME ...]   set up what is needed and run everything, or the phases named; `test --list` names them
+  arrows            check tiers, folders, unsafe code and cryptography against ARCHITECTURE.md
+  rules [--write]   check docs/rules against the tests; with --write, fill in the tests' names
+  proto [--check]   generate the protobuf code; with --check, only say what is stale
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let root = root();
-    match std::env::args().nth(1).as_deref() {
-        Some("proto") => proto::write(&root),
-        _ => Err("usage: cargo xtask proto".into()),
+    let outcome = match words.as_slice() {
+        ["proto"] => proto::write(&root),
+        ["proto", "--check"] => proto::check(&root),
+        ["arrows"] => arrows::check(&root),
+        ["rules"] => rules::check(&root),
+        ["rules", "--write"] => rules::write(&root),
+        ["test", "--list"] => {
+            print!("{}", test::list());
+            Ok(())
+        }
+        ["test", names @ ..] => test::run(&root, names),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn root() -> PathBuf {
+/// The folder that holds the workspace.
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .map(Path::to_path_buf)
         .unwrap_or_default()
+}
+
+/// Every file below `dir` whose name ends in `ending`, sorted; build output and hidden folders left out.
+pub(crate) fn files(dir: &Path, ending: &str) -> Result<Vec<PathBuf>, Failure> {
+    let mut found = Vec::new();
+    let mut open = vec![dir.to_path_buf()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(&dir).map_err(|e| format!("read {}: {e}", dir.display()))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with('.') || name == "target" {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                open.push(entry.path());
+            } else if name.ends_with(ending) {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
 }

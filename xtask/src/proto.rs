@@ -1,5 +1,6 @@
 //! Regenerates the checked-in protobuf code, or checks that it is fresh.
 
+use crate::Failure;
 use std::path::{Path, PathBuf};
 
 /// One generated module: where its `.proto` files lie and where the code goes.
@@ -44,9 +45,6 @@ const UNITS: &[Unit] = &[
     },
 ];
 
-/// What went wrong, for a person.
-pub(crate) type Failure = Box<dyn std::error::Error>;
-
 /// Writes all generated code below `root`.
 pub(crate) fn write(root: &Path) -> Result<(), Failure> {
     for unit in UNITS.iter().filter(|u| root.join(u.include).is_dir()) {
@@ -56,6 +54,20 @@ pub(crate) fn write(root: &Path) -> Result<(), Failure> {
         println!("{}", unit.out);
     }
     Ok(())
+}
+
+/// Fails where the checked-in code is not what generating gives.
+pub(crate) fn check(root: &Path) -> Result<(), Failure> {
+    let scratch = root.join("target/xtask/proto");
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch)?;
+    }
+    let stale = stale(root, &scratch)?;
+    if stale.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("stale, run `cargo xtask proto`: {stale:?}").into())
+    }
 }
 
 /// Compares the checked-in code below `root` with what generating gives.
@@ -98,4 +110,14 @@ fn generate(root: &Path, unit: &Unit, out: &Path) -> Result<(), Failure> {
         .bytes(".")
         .compile_fds(descriptors)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn generated_code_is_fresh() {
+        let scratch = tempfile::tempdir().unwrap();
+        let stale = super::stale(&crate::root(), scratch.path()).unwrap();
+        assert!(stale.is_empty(), "run `cargo xtask proto`: {stale:?}");
+    }
 }

@@ -1,0 +1,250 @@
+//! Keeps docs/rules and the tests together.
+//!
+//! A test cites rules by its name: `spiffe_44_…`, `token_j7_…`, `spiffe_33_34_…`. A row of a table in docs/rules names
+//! a rule, what it demands, and the tests that show it or the issue that will bring it.
+
+use crate::{Failure, files};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// The rules that have tests since the first version; these may not fall back to "some day".
+fn required() -> Vec<String> {
+    let spiffe = (1..=5).chain(7..=8).chain(10..=24).chain(27..=50).chain(52..=67);
+    spiffe
+        .map(|n| format!("spiffe-{n}"))
+        .chain((1..=11).map(|n| format!("token-J{n}")))
+        .collect()
+}
+
+/// Fails with every disagreement.
+pub(crate) fn check(root: &Path) -> Result<(), Failure> {
+    let cited = cited(root)?;
+    let mut flaws = Vec::new();
+    let mut listed = BTreeSet::new();
+    for file in files(&root.join("docs/rules"), ".md")? {
+        let text = std::fs::read_to_string(&file)?;
+        let shown = file.strip_prefix(root).unwrap_or(&file).display().to_string();
+        for (n, line) in text.lines().enumerate() {
+            let Some(row) = Row::read(line) else { continue };
+            let at = format!("{shown}:{}: {}", n + 1, row.name);
+            let tests = row.names.iter().flat_map(|name| cited.get(name)).flatten();
+            flaws.extend(row_flaws(&row, &tests.cloned().collect()).map(|flaw| format!("{at}: {flaw}")));
+            listed.extend(row.names);
+        }
+    }
+    flaws.extend(
+        cited
+            .iter()
+            .filter(|(rule, _)| !listed.contains(*rule))
+            .map(|(rule, tests)| format!("{tests:?} cite {rule}, which docs/rules does not list")),
+    );
+    let missing = required().into_iter().filter(|rule| !listed.contains(rule));
+    flaws.extend(missing.map(|rule| format!("docs/rules does not list {rule}")));
+    if flaws.is_empty() {
+        println!("{} rules, {} of them cited by tests", listed.len(), cited.len());
+        Ok(())
+    } else {
+        Err(format!(
+            "rules and tests disagree (`cargo xtask rules --write` fills in the tests' names):\n  {}",
+            flaws.join("\n  ")
+        )
+        .into())
+    }
+}
+
+/// Fills the last column with the tests that cite each rule; rows without tests keep what they say.
+pub(crate) fn write(root: &Path) -> Result<(), Failure> {
+    let cited = cited(root)?;
+    for file in files(&root.join("docs/rules"), ".md")? {
+        let old = std::fs::read_to_string(&file)?;
+        let new: String = old
+            .lines()
+            .map(|line| filled(line, &cited).unwrap_or_else(|| line.to_owned()) + "\n")
+            .collect();
+        if new != old {
+            std::fs::write(&file, new)?;
+            println!("{}", file.strip_prefix(root).unwrap_or(&file).display());
+        }
+    }
+    check(root)
+}
+
+/// A row of a table of rules.
+struct Row<'t> {
+    /// As written, such as `spiffe-87 to spiffe-97`.
+    name: &'t str,
+    /// Every rule that the name covers.
+    names: Vec<String>,
+    what: &'t str,
+    shown_by: &'t str,
+}
+
+impl<'t> Row<'t> {
+    fn read(line: &'t str) -> Option<Self> {
+        let mut cells = line
+            .trim()
+            .strip_prefix('|')?
+            .strip_suffix('|')?
+            .split('|')
+            .map(str::trim);
+        let (name, what, shown_by) = (cells.next()?, cells.next()?, cells.next()?);
+        let is_rule = name.starts_with("spiffe-") || name.starts_with("token-");
+        (is_rule && cells.next().is_none()).then(|| Self {
+            name,
+            names: covered(name),
+            what,
+            shown_by,
+        })
+    }
+
+    /// The names in backquotes that are tests' names.
+    fn tests(&self) -> BTreeSet<String> {
+        self.shown_by
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// `spiffe-87 to spiffe-97` covers eleven rules; any other name only itself.
+fn covered(name: &str) -> Vec<String> {
+    let number = |rule: &str| rule.strip_prefix("spiffe-")?.parse::<u32>().ok();
+    match name.split_once(" to ") {
+        Some((from, to)) => match (number(from), number(to)) {
+            (Some(from), Some(to)) => (from..=to).map(|n| format!("spiffe-{n}")).collect(),
+            _ => vec![name.to_owned()],
+        },
+        None => vec![name.to_owned()],
+    }
+}
+
+fn row_flaws(row: &Row<'_>, citing: &BTreeSet<String>) -> impl Iterator<Item = String> + use<> {
+    let named = row.tests();
+    let is_required = row.names.iter().any(|name| required().contains(name));
+    let mut flaws = Vec::new();
+    if row.what.is_empty() {
+        flaws.push("says nothing".to_owned());
+    }
+    let absent = named.difference(citing);
+    flaws.extend(absent.map(|test| format!("no test `{test}` cites it")));
+    let unnamed = citing.difference(&named);
+    flaws.extend(unnamed.map(|test| format!("`{test}` is not named")));
+    if citing.is_empty() && named.is_empty() {
+        if is_required {
+            flaws.push("has no test".to_owned());
+        } else if !row.shown_by.contains("issue") && !row.shown_by.contains("planned") {
+            flaws.push("has neither a test nor the issue that brings it".to_owned());
+        }
+    }
+    flaws.into_iter()
+}
+
+fn filled(line: &str, cited: &BTreeMap<String, BTreeSet<String>>) -> Option<String> {
+    let row = Row::read(line)?;
+    let tests: BTreeSet<&String> = row
+        .names
+        .iter()
+        .filter_map(|name| cited.get(name))
+        .flatten()
+        .collect();
+    if tests.is_empty() && row.tests().is_empty() {
+        return None;
+    }
+    let tests: Vec<String> = tests.iter().map(|test| format!("`{test}`")).collect();
+    Some(format!("| {} | {} | {} |", row.name, row.what, tests.join(" ")))
+}
+
+/// Every rule that a test's name cites, with those tests.
+fn cited(root: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
+    let mut cited: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in files(root, ".rs")? {
+        for line in std::fs::read_to_string(&file)?.lines() {
+            let Some(name) = function(line) else { continue };
+            for rule in rules_of(name) {
+                cited.entry(rule).or_default().insert(name.to_owned());
+            }
+        }
+    }
+    Ok(cited)
+}
+
+/// The name that a line `fn name(` declares.
+fn function(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let line = line.strip_prefix("pub ").unwrap_or(line);
+    let line = line.strip_prefix("async ").unwrap_or(line);
+    let rest = line.strip_prefix("fn ")?;
+    rest.split(['(', '<']).next().map(str::trim)
+}
+
+/// The rules that a test's name begins with: their numbers stand right behind the family's name.
+fn rules_of(test: &str) -> Vec<String> {
+    let numbers = |rest: &str, mark: &str| -> Vec<u32> {
+        rest.split('_')
+            .map_while(|part| part.strip_prefix(mark)?.parse().ok())
+            .filter(|n| *n <= NUMBER_MAX)
+            .collect()
+    };
+    if let Some(rest) = test.strip_prefix("spiffe_") {
+        return numbers(rest, "").iter().map(|n| format!("spiffe-{n}")).collect();
+    }
+    if let Some(rest) = test.strip_prefix("token_") {
+        return numbers(rest, "j").iter().map(|n| format!("token-J{n}")).collect();
+    }
+    Vec::new()
+}
+
+/// No list of rules is longer; what is larger in a test's name counts something else.
+const NUMBER_MAX: u32 = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_read_from_names_of_tests() {
+        assert_eq!(rules_of("spiffe_44_other_domains_roots"), ["spiffe-44"]);
+        assert_eq!(rules_of("spiffe_33_34_uri_names"), ["spiffe-33", "spiffe-34"]);
+        assert_eq!(rules_of("spiffe_26_1000_streams"), ["spiffe-26"]);
+        assert_eq!(rules_of("token_j7_j8_times"), ["token-J7", "token-J8"]);
+        assert!(rules_of("spiffe_ids_are_read").is_empty() && rules_of("a_spiffe_1_b").is_empty());
+        assert_eq!(function("    async fn spiffe_1_a() {"), Some("spiffe_1_a"));
+        assert_eq!(function("    let f = 1;"), None);
+    }
+
+    #[test]
+    fn rows_and_their_flaws() {
+        let flaws = |line: &str, citing: &[&str]| -> Vec<String> {
+            let citing = citing.iter().map(|t| (*t).to_owned()).collect();
+            row_flaws(&Row::read(line).unwrap(), &citing).collect()
+        };
+        assert!(flaws("| spiffe-1 | a | `spiffe_1_a` |", &["spiffe_1_a"]).is_empty());
+        assert_eq!(
+            flaws("| spiffe-1 | a | `spiffe_1_b` |", &["spiffe_1_a"]),
+            ["no test `spiffe_1_b` cites it", "`spiffe_1_a` is not named"]
+        );
+        assert_eq!(flaws("| spiffe-1 | a | issue 3 |", &[]), ["has no test"]);
+        assert_eq!(flaws("| spiffe-70 | | issue 3 |", &[]), ["says nothing"]);
+        assert_eq!(
+            flaws("| spiffe-70 | a | |", &[]),
+            ["has neither a test nor the issue that brings it"]
+        );
+        assert!(Row::read("| rule | what | shown by |").is_none() && Row::read("text").is_none());
+        assert_eq!(covered("spiffe-99 to spiffe-101").len(), 3);
+    }
+
+    #[test]
+    fn a_row_is_filled_with_its_tests() {
+        let cited = BTreeMap::from([(
+            "spiffe-1".to_owned(),
+            BTreeSet::from(["spiffe_1_b".to_owned(), "spiffe_1_a".to_owned()]),
+        )]);
+        assert_eq!(
+            filled("| spiffe-1 | what | |", &cited).as_deref(),
+            Some("| spiffe-1 | what | `spiffe_1_a` `spiffe_1_b` |")
+        );
+        assert_eq!(filled("| spiffe-2 | what | issue 3 |", &cited), None);
+    }
+}

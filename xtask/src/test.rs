@@ -1,0 +1,197 @@
+//! `cargo xtask test`: everything that shows that the project works, in phases.
+
+use crate::{Failure, arrows, proto, rules, run, setup, tour};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+struct Phase {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Path) -> Result<(), Failure>,
+}
+
+/// In the order in which they run: the quick ones first.
+const PHASES: &[Phase] = &[
+    Phase {
+        name: "setup",
+        about: "install what the other phases need",
+        run: |_| setup::system(),
+    },
+    Phase {
+        name: "fmt",
+        about: "formatting",
+        run: |root| run::shown(run::cargo().current_dir(root).args(["fmt", "--all", "--check"])),
+    },
+    Phase {
+        name: "arrows",
+        about: "tiers, folders, unsafe code, cryptography",
+        run: arrows::check,
+    },
+    Phase {
+        name: "rules",
+        about: "docs/rules against the tests",
+        run: rules::check,
+    },
+    Phase {
+        name: "proto",
+        about: "generated code is fresh",
+        run: proto::check,
+    },
+    Phase {
+        name: "clippy",
+        about: "lints, warnings denied",
+        run: clippy,
+    },
+    Phase {
+        name: "doc",
+        about: "documentation builds, warnings denied",
+        run: doc,
+    },
+    Phase {
+        name: "tests",
+        about: "every test of every crate",
+        run: tests,
+    },
+    Phase {
+        name: "interop",
+        about: "foreign clients against the built binary",
+        run: interop,
+    },
+    Phase {
+        name: "crash",
+        about: "crash campaigns with 200 rounds each",
+        run: crash,
+    },
+    Phase {
+        name: "tour",
+        about: "the README's tour, as pasted",
+        run: tour::run,
+    },
+];
+
+/// The phases, one a line.
+pub(crate) fn list() -> String {
+    PHASES
+        .iter()
+        .map(|p| format!("{:8} {}\n", p.name, p.about))
+        .collect()
+}
+
+/// Runs the phases named, or all, to the end; fails if one of them did.
+pub(crate) fn run(root: &Path, names: &[&str]) -> Result<(), Failure> {
+    if let Some(unknown) = names.iter().find(|name| PHASES.iter().all(|p| p.name != **name)) {
+        return Err(format!("no phase `{unknown}`; there are:\n{}", list()).into());
+    }
+    let chosen = PHASES
+        .iter()
+        .filter(|p| names.is_empty() || p.name == "setup" || names.contains(&p.name));
+    let mut lines = Vec::new();
+    let mut failed = Vec::new();
+    for phase in chosen {
+        println!("== {}: {}", phase.name, phase.about);
+        let start = Instant::now();
+        let outcome = (phase.run)(root);
+        let seconds = start.elapsed().as_secs_f32();
+        let word = if outcome.is_ok() { "ok" } else { "FAILED" };
+        if let Err(error) = outcome {
+            eprintln!("{}: {error}", phase.name);
+            failed.push(phase.name);
+        }
+        println!("== {}: {word} in {seconds:.1} s", phase.name);
+        lines.push(format!("{:8} {seconds:7.1} s  {word}", phase.name));
+    }
+    println!("\n{}", lines.join("\n"));
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("failed: {}", failed.join(", ")).into())
+    }
+}
+
+fn clippy(root: &Path) -> Result<(), Failure> {
+    run::shown(run::cargo().current_dir(root).args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn doc(root: &Path) -> Result<(), Failure> {
+    run::shown(
+        run::cargo()
+            .current_dir(root)
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .args(["doc", "--workspace", "--no-deps", "--locked", "--quiet"]),
+    )
+}
+
+fn tests(root: &Path) -> Result<(), Failure> {
+    if !has_nextest() {
+        return run::shown(
+            run::cargo()
+                .current_dir(root)
+                .args(["test", "--workspace", "--locked"]),
+        );
+    }
+    run::shown(run::cargo().current_dir(root).args([
+        "nextest",
+        "run",
+        "--workspace",
+        "--locked",
+        "--no-fail-fast",
+        "--status-level",
+        "slow",
+    ]))?;
+    // nextest leaves the examples in documentation to cargo.
+    run::shown(
+        run::cargo()
+            .current_dir(root)
+            .args(["test", "--workspace", "--locked", "--doc", "--quiet"]),
+    )
+}
+
+fn interop(root: &Path) -> Result<(), Failure> {
+    let python = setup::python(root)?;
+    run::shown(run::cargo().current_dir(root).args([
+        "build",
+        "--locked",
+        "-p",
+        "signet",
+        "-p",
+        "signet-interop",
+    ]))?;
+    run::shown(
+        Command::new(root.join("target/debug/signet-interop"))
+            .env("SIGNET_INTEROP_PYTHON", python)
+            .env("SIGNET_BIN", root.join("target/debug/signet")),
+    )
+}
+
+/// Every test with `crash` in its name, with the number of rounds that a campaign has.
+fn crash(root: &Path) -> Result<(), Failure> {
+    let mut command = run::cargo();
+    command.current_dir(root).env("SIGNET_CRASH_ROUNDS", "200");
+    if has_nextest() {
+        // Fails by itself where nothing is called so.
+        command.args(["nextest", "run", "--workspace", "--locked", "-E", "test(/crash/)"]);
+        return run::shown(&mut command);
+    }
+    command.args(["test", "--workspace", "--locked", "--", "crash"]);
+    let output = run::captured(&mut command)?;
+    print!("{output}");
+    let has_passed = |line: &str| line.starts_with("test result: ok.") && !line.contains(" 0 passed");
+    if output.lines().any(has_passed) {
+        Ok(())
+    } else {
+        Err("no test has `crash` in its name".into())
+    }
+}
+
+fn has_nextest() -> bool {
+    run::succeeds(run::cargo().args(["nextest", "--version"]))
+}
