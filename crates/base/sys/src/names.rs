@@ -64,6 +64,35 @@ pub fn group(gid: u32) -> Result<Option<String>, SysError> {
     })
 }
 
+/// The number of the group called `name`, if there is one.
+///
+/// # Errors
+/// As [`user`].
+#[expect(unsafe_code, reason = "the name service has only a C interface")]
+pub fn group_id(name: &str) -> Result<Option<u32>, SysError> {
+    let Ok(name) = std::ffi::CString::new(name) else {
+        // No group's name holds a zero byte.
+        return Ok(None);
+    };
+    let digits = lookup("getgrnam_r", |buffer| {
+        // SAFETY: an all-zero `group` is a valid value: null pointers and zeros.
+        let mut entry: libc::group = unsafe { core::mem::zeroed() };
+        let mut found = core::ptr::null_mut();
+        // SAFETY: all pointers live across the call, and `buffer.len()` is the size of what the third points at.
+        let code = unsafe {
+            libc::getgrnam_r(
+                name.as_ptr(),
+                &raw mut entry,
+                buffer.as_mut_ptr(),
+                buffer.len(),
+                &raw mut found,
+            )
+        };
+        (code, (!found.is_null()).then(|| entry.gr_gid.to_string().into_bytes()))
+    })?;
+    Ok(digits.and_then(|digits| digits.parse().ok()))
+}
+
 /// Calls `ask` with a buffer that grows until the answer fits.
 fn lookup(
     call: &'static str,
@@ -102,6 +131,9 @@ mod tests {
         assert_eq!(group(0).expect("lookup").as_deref(), Some("root"));
         assert_eq!(user(4_000_000_123).expect("lookup"), None);
         assert_eq!(group(4_000_000_123).expect("lookup"), None);
+        assert_eq!(group_id("root").expect("lookup"), Some(0));
+        assert_eq!(group_id("no such group here").expect("lookup"), None);
+        assert_eq!(group_id("ro\0ot").expect("lookup"), None);
     }
 
     #[test]
