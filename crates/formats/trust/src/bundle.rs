@@ -1,0 +1,137 @@
+use crate::TrustError;
+use signet_id::TrustDomain;
+use signet_jose::Jwk;
+use signet_x509::Der;
+use std::time::Duration;
+
+/// What is trusted for one trust domain, at one time (SPIFFE Trust Domain and Bundle §4).
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    trust_domain: TrustDomain,
+    sequence: u64,
+    refresh_hint: Option<Duration>,
+    x509: Vec<X509Authority>,
+    jwt: Vec<JwtAuthority>,
+}
+
+/// A certificate that X.509-SVIDs of the domain may chain up to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct X509Authority {
+    /// The certificate.
+    pub certificate: Der,
+    /// Whether it is no longer to be believed, though still listed.
+    pub tainted: bool,
+}
+
+/// A key that JWT-SVIDs of the domain may be signed with.
+#[derive(Clone, Debug)]
+pub struct JwtAuthority {
+    /// Its name, unique in the bundle.
+    pub kid: String,
+    /// The key.
+    pub jwk: Jwk,
+    /// Whether it is no longer to be believed, though still listed.
+    pub tainted: bool,
+}
+
+impl Bundle {
+    /// The longest bundle document that is read.
+    pub const BYTES_MAX: usize = 4 << 20;
+
+    /// The most keys that a bundle may have, of all kinds.
+    pub const KEYS_MAX: usize = 1_000;
+
+    /// A bundle of these authorities.
+    ///
+    /// # Errors
+    /// [`TrustError::ManyKeys`], [`TrustError::SameKid`], [`TrustError::NoKid`] for an empty `kid`.
+    pub fn new(
+        trust_domain: TrustDomain,
+        sequence: u64,
+        refresh_hint: Option<Duration>,
+        x509: Vec<X509Authority>,
+        jwt: Vec<JwtAuthority>,
+    ) -> Result<Self, TrustError> {
+        let count = x509.len() + jwt.len();
+        if count > Self::KEYS_MAX {
+            return Err(TrustError::ManyKeys {
+                count,
+                max: Self::KEYS_MAX,
+            });
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for (index, key) in jwt.iter().enumerate() {
+            if key.kid.is_empty() {
+                return Err(TrustError::NoKid { index });
+            }
+            if !seen.insert(key.kid.as_str()) {
+                return Err(TrustError::SameKid { kid: key.kid.clone() });
+            }
+        }
+        Ok(Self {
+            trust_domain,
+            sequence,
+            refresh_hint,
+            x509,
+            jwt,
+        })
+    }
+
+    /// A bundle that trusts nothing: every SVID of the domain is refused.
+    #[must_use]
+    pub fn empty(trust_domain: TrustDomain) -> Self {
+        Self {
+            trust_domain,
+            sequence: 0,
+            refresh_hint: None,
+            x509: Vec::new(),
+            jwt: Vec::new(),
+        }
+    }
+
+    /// Whose bundle it is.
+    #[must_use]
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// Its number; it rises with every change. 0 where the publisher gave none.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// How long the publisher would have one wait before looking again.
+    #[must_use]
+    pub fn refresh_hint(&self) -> Option<Duration> {
+        self.refresh_hint
+    }
+
+    /// The X.509 authorities, tainted ones included.
+    #[must_use]
+    pub fn x509(&self) -> &[X509Authority] {
+        &self.x509
+    }
+
+    /// The JWT authorities, tainted ones included.
+    #[must_use]
+    pub fn jwt(&self) -> &[JwtAuthority] {
+        &self.jwt
+    }
+
+    /// The JWT authority named `kid`, unless it is tainted.
+    #[must_use]
+    pub fn jwt_key(&self, kid: &str) -> Option<&JwtAuthority> {
+        self.jwt.iter().find(|key| key.kid == kid && !key.tainted)
+    }
+
+    /// The X.509 authorities' certificates one after the other in DER: the form of the Workload API (§5.2.1).
+    #[must_use]
+    pub fn x509_concat_der(&self) -> Vec<u8> {
+        self.x509
+            .iter()
+            .flat_map(|authority| authority.certificate.as_ref())
+            .copied()
+            .collect()
+    }
+}

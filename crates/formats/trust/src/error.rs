@@ -1,0 +1,153 @@
+use signet_fault::{Coded, Entry, remedy_of};
+use signet_jose::JoseError;
+use signet_x509::X509Error;
+use std::borrow::Cow;
+
+/// Why a bundle was refused.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// Not JSON, or JSON with a member twice or too deep.
+    #[error("parse bundle: not strict json")]
+    Json(#[source] JoseError),
+    /// Longer than [`crate::Bundle::BYTES_MAX`].
+    #[error("bundle of {bytes} bytes, more than {max}")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+        /// What is accepted.
+        max: usize,
+    },
+    /// More keys than [`crate::Bundle::KEYS_MAX`].
+    #[error("bundle of {count} keys, more than {max}")]
+    ManyKeys {
+        /// How many.
+        count: usize,
+        /// What is accepted.
+        max: usize,
+    },
+    /// A member of the document is absent or of the wrong type.
+    #[error("member `{name}` of the bundle is missing or not {expected}")]
+    Member {
+        /// Its name.
+        name: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A JWT-SVID key that cannot be used.
+    #[error("key {index} of the bundle")]
+    JwtKey {
+        /// Its place in `keys`, from 0.
+        index: usize,
+        /// Why.
+        #[source]
+        source: JoseError,
+    },
+    /// A JWT-SVID key without `kid` (SPIFFE bundle §4.2.2; JWT-SVID §6.1).
+    #[error("key {index} of the bundle has no `kid`")]
+    NoKid {
+        /// Its place in `keys`, from 0.
+        index: usize,
+    },
+    /// Two JWT-SVID keys with one `kid`: a token could be meant for either.
+    #[error("two keys of the bundle have the kid `{kid}`")]
+    SameKid {
+        /// The `kid`.
+        kid: String,
+    },
+    /// An X.509 authority whose `x5c` is not base64 of one certificate.
+    #[error("key {index} of the bundle has an `x5c` that is no certificate")]
+    Certificate {
+        /// Its place in `keys`, from 0.
+        index: usize,
+        /// Why, if it was base64 at all.
+        #[source]
+        source: Option<X509Error>,
+    },
+    /// An X.509 authority's key has no JWK form.
+    #[error("write x.509 authority {index} as jwk")]
+    Authority {
+        /// Its place among the X.509 authorities, from 0.
+        index: usize,
+        /// Why.
+        #[source]
+        source: X509Error,
+    },
+}
+
+impl Coded for TrustError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "SGTR001",
+            Self::TooLong { .. } => "SGTR002",
+            Self::ManyKeys { .. } => "SGTR003",
+            Self::Member { .. } => "SGTR004",
+            Self::JwtKey { .. } => "SGTR005",
+            Self::NoKid { .. } => "SGTR006",
+            Self::SameKid { .. } => "SGTR007",
+            Self::Certificate { .. } => "SGTR008",
+            Self::Authority { .. } => "SGTR009",
+        }
+    }
+
+    fn remedy(&self) -> Cow<'static, str> {
+        remedy_of(REGISTER, self.code())
+    }
+}
+
+const fn entry(code: &'static str, meaning: &'static str, remedy: &'static str) -> Entry {
+    Entry {
+        code,
+        meaning,
+        remedy,
+    }
+}
+
+/// This crate's error codes.
+pub const REGISTER: &[Entry] = &[
+    entry(
+        "SGTR001",
+        "bundle is not strict JSON",
+        "fetch the bundle again; if it stays so, tell whoever publishes it",
+    ),
+    entry(
+        "SGTR002",
+        "bundle too long",
+        "ask whoever publishes the bundle to drop keys that are out of use",
+    ),
+    entry(
+        "SGTR003",
+        "bundle has too many keys",
+        "ask whoever publishes the bundle to drop keys that are out of use",
+    ),
+    entry(
+        "SGTR004",
+        "bundle lacks a member or has one of the wrong type",
+        "check that the address serves a SPIFFE bundle and not a plain JWK set",
+    ),
+    entry(
+        "SGTR005",
+        "JWT-SVID key of a bundle cannot be used",
+        "tell whoever publishes the bundle which key is broken",
+    ),
+    entry(
+        "SGTR006",
+        "JWT-SVID key without `kid`",
+        "tell whoever publishes the bundle that each key needs a `kid`",
+    ),
+    entry(
+        "SGTR007",
+        "two keys with one `kid`",
+        "tell whoever publishes the bundle that each `kid` must be unique",
+    ),
+    entry(
+        "SGTR008",
+        "X.509 authority is no certificate",
+        "tell whoever publishes the bundle which key is broken",
+    ),
+    entry(
+        "SGTR009",
+        "X.509 authority has no JWK form",
+        "use an authority with a P-256, P-384, Ed25519, RSA or ML-DSA key",
+    ),
+];

@@ -1,0 +1,157 @@
+//! Bundles as JSON: the SPIFFE bundle format (§4), and the plain JWK set of the Workload API (§6.2.2).
+
+use crate::{Bundle, JwtAuthority, TrustError, X509Authority};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+use signet_id::TrustDomain;
+use signet_jose::{Jwk, JwkParams};
+use signet_x509::{Certificate, Der};
+use std::time::Duration;
+
+/// `use` of an X.509 authority (X509-SVID §6.1). Compared as it stands: case matters.
+const X509_SVID: &str = "x509-svid";
+/// `use` of a JWT authority (JWT-SVID §6.1).
+const JWT_SVID: &str = "jwt-svid";
+
+/// Key types that are read (RFC 7518 §6.1, RFC 8037, and AKP of ML-DSA).
+const KEY_TYPES: &[&str] = &["EC", "RSA", "OKP", "AKP"];
+
+impl Bundle {
+    /// Reads a SPIFFE bundle document as that of `trust_domain`, which the document itself does not name.
+    ///
+    /// As the standard has it: a key without `kty` or `use`, or with one that is not known, is passed over, and so is
+    /// an X.509 authority without certificate; more than one certificate is cut to the first; members that are not
+    /// known are ignored; no keys at all mean that nothing of the domain is trusted. What is left must be right.
+    ///
+    /// # Errors
+    /// One variant of [`TrustError`] for each reason.
+    pub fn parse_spiffe(trust_domain: TrustDomain, json: &[u8]) -> Result<Self, TrustError> {
+        if json.len() > Self::BYTES_MAX {
+            return Err(TrustError::TooLong {
+                bytes: json.len(),
+                max: Self::BYTES_MAX,
+            });
+        }
+        let document = signet_jose::strict_json::parse(json).map_err(TrustError::Json)?;
+        let member = |name, expected| TrustError::Member { name, expected };
+        let number = |name| match document.get(name) {
+            None => Ok(None),
+            Some(value) => value.as_u64().map(Some).ok_or(member(name, "a whole number")),
+        };
+        let sequence = number("spiffe_sequence")?.unwrap_or(0);
+        let refresh_hint = number("spiffe_refresh_hint")?.map(Duration::from_secs);
+        let keys = document
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or(member("keys", "an array"))?;
+        if keys.len() > Self::KEYS_MAX {
+            return Err(TrustError::ManyKeys {
+                count: keys.len(),
+                max: Self::KEYS_MAX,
+            });
+        }
+        let (mut x509, mut jwt) = (Vec::new(), Vec::new());
+        for (index, key) in keys.iter().enumerate() {
+            let text = |name| key.get(name).and_then(Value::as_str);
+            if !text("kty").is_some_and(|kty| KEY_TYPES.contains(&kty)) {
+                continue;
+            }
+            match text("use") {
+                Some(X509_SVID) => x509.extend(x509_authority(index, key)?),
+                Some(JWT_SVID) => jwt.push(jwt_authority(index, key)?),
+                _ => {}
+            }
+        }
+        Self::new(trust_domain, sequence, refresh_hint, x509, jwt)
+    }
+
+    /// The SPIFFE bundle document: X.509 and JWT authorities, sequence and refresh hint.
+    ///
+    /// Tainted authorities stay in it until they are revoked; the format has no word for them.
+    ///
+    /// # Errors
+    /// [`TrustError::Authority`].
+    pub fn to_spiffe_json(&self) -> Result<Vec<u8>, TrustError> {
+        let mut keys = Vec::with_capacity(self.x509().len() + self.jwt().len());
+        for (index, authority) in self.x509().iter().enumerate() {
+            keys.push(x509_value(authority).map_err(|source| TrustError::Authority { index, source })?);
+        }
+        keys.extend(self.jwt().iter().map(jwt_value));
+        let mut document = Map::new();
+        document.insert("keys".to_owned(), Value::Array(keys));
+        document.insert("spiffe_sequence".to_owned(), self.sequence().into());
+        if let Some(hint) = self.refresh_hint() {
+            document.insert("spiffe_refresh_hint".to_owned(), hint.as_secs().into());
+        }
+        Ok(Value::Object(document).to_string().into_bytes())
+    }
+
+    /// A JWK set of the JWT authorities and nothing else (Workload API §6.2.2), each with its `kid`.
+    #[must_use]
+    pub fn to_jwks_json(&self) -> Vec<u8> {
+        let keys = self.jwt().iter().map(jwt_value).collect();
+        let document = Map::from_iter([("keys".to_owned(), Value::Array(keys))]);
+        Value::Object(document).to_string().into_bytes()
+    }
+}
+
+/// The authority in `x5c`; none where the entry has no certificate.
+fn x509_authority(index: usize, key: &Value) -> Result<Option<X509Authority>, TrustError> {
+    let Some(first) = key
+        .get("x5c")
+        .and_then(Value::as_array)
+        .and_then(|x5c| x5c.first())
+    else {
+        return Ok(None);
+    };
+    let broken = |source| TrustError::Certificate { index, source };
+    // Standard base64, not base64url (RFC 7517 §4.7).
+    let der = first
+        .as_str()
+        .and_then(|text| STANDARD.decode(text).ok())
+        .ok_or_else(|| broken(None))?;
+    Certificate::parse(&der).map_err(|source| broken(Some(source)))?;
+    Ok(Some(X509Authority {
+        certificate: Der::from(der),
+        tainted: false,
+    }))
+}
+
+fn jwt_authority(index: usize, key: &Value) -> Result<JwtAuthority, TrustError> {
+    let jwk = Jwk::parse_value(key).map_err(|source| TrustError::JwtKey { index, source })?;
+    let kid = jwk
+        .kid()
+        .filter(|kid| !kid.is_empty())
+        .ok_or(TrustError::NoKid { index })?
+        .to_owned();
+    Ok(JwtAuthority {
+        kid,
+        jwk,
+        tainted: false,
+    })
+}
+
+fn x509_value(authority: &X509Authority) -> Result<Value, signet_x509::X509Error> {
+    let key = Certificate::parse(&authority.certificate)?.public_key()?;
+    let mut value = Jwk::from_public_key(&key, JwkParams::default()).to_value();
+    if let Some(members) = value.as_object_mut() {
+        // No `kid`: X509-SVID §6.1.
+        members.retain(|name, _| name != "kid" && name != "alg");
+        members.insert("use".to_owned(), X509_SVID.into());
+        members.insert(
+            "x5c".to_owned(),
+            vec![STANDARD.encode(&authority.certificate)].into(),
+        );
+    }
+    Ok(value)
+}
+
+fn jwt_value(authority: &JwtAuthority) -> Value {
+    let mut value = authority.jwk.to_value();
+    if let Some(members) = value.as_object_mut() {
+        members.insert("use".to_owned(), JWT_SVID.into());
+        members.insert("kid".to_owned(), authority.kid.as_str().into());
+    }
+    value
+}
