@@ -5,7 +5,7 @@ use signet_x509::Der;
 use std::time::Duration;
 
 /// What is trusted for one trust domain, at one time (SPIFFE Trust Domain and Bundle §4).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
     trust_domain: TrustDomain,
     sequence: u64,
@@ -24,7 +24,7 @@ pub struct X509Authority {
 }
 
 /// A key that JWT-SVIDs of the domain may be signed with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtAuthority {
     /// Its name, unique in the bundle.
     pub kid: String,

@@ -1,5 +1,6 @@
 use signet_fault::{Coded, Entry, remedy_of};
 use signet_jose::JoseError;
+use signet_jose::strict_json::JsonError;
 use signet_x509::X509Error;
 use std::borrow::Cow;
 
@@ -7,17 +8,9 @@ use std::borrow::Cow;
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// Not JSON, or JSON with a member twice or too deep.
-    #[error("parse bundle: not strict json")]
-    Json(#[source] JoseError),
-    /// Longer than [`crate::Bundle::BYTES_MAX`].
-    #[error("bundle of {bytes} bytes, more than {max}")]
-    TooLong {
-        /// Its length.
-        bytes: usize,
-        /// What is accepted.
-        max: usize,
-    },
+    /// Not a JSON object, one with a member twice, too deep, or longer than [`crate::Bundle::BYTES_MAX`].
+    #[error("parse bundle")]
+    Json(#[source] JsonError),
     /// More keys than [`crate::Bundle::KEYS_MAX`].
     #[error("bundle of {count} keys, more than {max}")]
     ManyKeys {
@@ -79,14 +72,13 @@ impl Coded for TrustError {
     fn code(&self) -> &'static str {
         match self {
             Self::Json(_) => "SGTR001",
-            Self::TooLong { .. } => "SGTR002",
-            Self::ManyKeys { .. } => "SGTR003",
-            Self::Member { .. } => "SGTR004",
-            Self::JwtKey { .. } => "SGTR005",
-            Self::NoKid { .. } => "SGTR006",
-            Self::SameKid { .. } => "SGTR007",
-            Self::Certificate { .. } => "SGTR008",
-            Self::Authority { .. } => "SGTR009",
+            Self::ManyKeys { .. } => "SGTR002",
+            Self::Member { .. } => "SGTR003",
+            Self::JwtKey { .. } => "SGTR004",
+            Self::NoKid { .. } => "SGTR005",
+            Self::SameKid { .. } => "SGTR006",
+            Self::Certificate { .. } => "SGTR007",
+            Self::Authority { .. } => "SGTR008",
         }
     }
 
@@ -107,46 +99,41 @@ const fn entry(code: &'static str, meaning: &'static str, remedy: &'static str) 
 pub const REGISTER: &[Entry] = &[
     entry(
         "SGTR001",
-        "bundle is not strict JSON",
+        "bundle is not strict JSON or too long",
         "fetch the bundle again; if it stays so, tell whoever publishes it",
     ),
     entry(
         "SGTR002",
-        "bundle too long",
-        "ask whoever publishes the bundle to drop keys that are out of use",
-    ),
-    entry(
-        "SGTR003",
         "bundle has too many keys",
         "ask whoever publishes the bundle to drop keys that are out of use",
     ),
     entry(
-        "SGTR004",
+        "SGTR003",
         "bundle lacks a member or has one of the wrong type",
         "check that the address serves a SPIFFE bundle and not a plain JWK set",
     ),
     entry(
-        "SGTR005",
+        "SGTR004",
         "JWT-SVID key of a bundle cannot be used",
         "tell whoever publishes the bundle which key is broken",
     ),
     entry(
-        "SGTR006",
+        "SGTR005",
         "JWT-SVID key without `kid`",
         "tell whoever publishes the bundle that each key needs a `kid`",
     ),
     entry(
-        "SGTR007",
+        "SGTR006",
         "two keys with one `kid`",
         "tell whoever publishes the bundle that each `kid` must be unique",
     ),
     entry(
-        "SGTR008",
+        "SGTR007",
         "X.509 authority is no certificate",
         "tell whoever publishes the bundle which key is broken",
     ),
     entry(
-        "SGTR009",
+        "SGTR008",
         "X.509 authority has no JWK form",
         "use an authority with a P-256, P-384, Ed25519, RSA or ML-DSA key",
     ),

@@ -5,8 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use signet_id::TrustDomain;
+use signet_jose::strict_json::{self, Limits};
 use signet_jose::{Jwk, JwkParams};
-use signet_x509::{Certificate, Der};
+use signet_x509::{Certificate, Der, X509Error};
 use std::time::Duration;
 
 /// `use` of an X.509 authority (X509-SVID §6.1). Compared as it stands: case matters.
@@ -14,8 +15,8 @@ const X509_SVID: &str = "x509-svid";
 /// `use` of a JWT authority (JWT-SVID §6.1).
 const JWT_SVID: &str = "jwt-svid";
 
-/// Key types that are read (RFC 7518 §6.1, RFC 8037, and AKP of ML-DSA).
-const KEY_TYPES: &[&str] = &["EC", "RSA", "OKP", "AKP"];
+/// Deep enough for `keys`, a key and its `x5c`, and for members that are not known.
+const DEPTH_MAX: usize = 16;
 
 impl Bundle {
     /// Reads a SPIFFE bundle document as that of `trust_domain`, which the document itself does not name.
@@ -27,13 +28,11 @@ impl Bundle {
     /// # Errors
     /// One variant of [`TrustError`] for each reason.
     pub fn parse_spiffe(trust_domain: TrustDomain, json: &[u8]) -> Result<Self, TrustError> {
-        if json.len() > Self::BYTES_MAX {
-            return Err(TrustError::TooLong {
-                bytes: json.len(),
-                max: Self::BYTES_MAX,
-            });
-        }
-        let document = signet_jose::strict_json::parse(json).map_err(TrustError::Json)?;
+        let limits = Limits {
+            bytes_max: Self::BYTES_MAX,
+            depth_max: DEPTH_MAX,
+        };
+        let document = strict_json::parse_object(json, limits).map_err(TrustError::Json)?;
         let member = |name, expected| TrustError::Member { name, expected };
         let number = |name| match document.get(name) {
             None => Ok(None),
@@ -53,11 +52,10 @@ impl Bundle {
         }
         let (mut x509, mut jwt) = (Vec::new(), Vec::new());
         for (index, key) in keys.iter().enumerate() {
-            let text = |name| key.get(name).and_then(Value::as_str);
-            if !text("kty").is_some_and(|kty| KEY_TYPES.contains(&kty)) {
+            if !Jwk::is_known_type(key) {
                 continue;
             }
-            match text("use") {
+            match key.get("use").and_then(Value::as_str) {
                 Some(X509_SVID) => x509.extend(x509_authority(index, key)?),
                 Some(JWT_SVID) => jwt.push(jwt_authority(index, key)?),
                 _ => {}
@@ -119,7 +117,7 @@ fn x509_authority(index: usize, key: &Value) -> Result<Option<X509Authority>, Tr
 }
 
 fn jwt_authority(index: usize, key: &Value) -> Result<JwtAuthority, TrustError> {
-    let jwk = Jwk::parse_value(key).map_err(|source| TrustError::JwtKey { index, source })?;
+    let jwk = Jwk::parse(key).map_err(|source| TrustError::JwtKey { index, source })?;
     let kid = jwk
         .kid()
         .filter(|kid| !kid.is_empty())
@@ -132,9 +130,12 @@ fn jwt_authority(index: usize, key: &Value) -> Result<JwtAuthority, TrustError> 
     })
 }
 
-fn x509_value(authority: &X509Authority) -> Result<Value, signet_x509::X509Error> {
+fn x509_value(authority: &X509Authority) -> Result<Value, X509Error> {
     let key = Certificate::parse(&authority.certificate)?.public_key()?;
-    let mut value = Jwk::from_public_key(&key, JwkParams::default()).to_value();
+    let jwk = Jwk::from_public_key(&key, JwkParams::default()).map_err(|_| X509Error::Malformed {
+        what: "key without jwk form",
+    })?;
+    let mut value = jwk.to_value();
     if let Some(members) = value.as_object_mut() {
         // No `kid`: X509-SVID §6.1.
         members.retain(|name, _| name != "kid" && name != "alg");

@@ -271,3 +271,7 @@ fn uri(id: &str) -> Result<SanType, X509Error> {
     })?;
     Ok(SanType::URI(id))
 }
+
+#[cfg(test)]
+#[path = "template_tests.rs"]
+pub(crate) mod tests;

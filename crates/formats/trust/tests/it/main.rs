@@ -1,0 +1,302 @@
+//! Bundles read and written, rule by rule (`docs/rules/spiffe.md`).
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use signet_crypto::{KeyKind, LocalKey};
+use signet_fault::Coded as _;
+use signet_id::TrustDomain;
+use signet_jose::{Jwk, JwkParams};
+use signet_testkit::forge::Authority;
+use signet_trust::{Bundle, JwtAuthority, TrustError, TrustView, X509Authority};
+use std::time::Duration;
+
+fn domain() -> TrustDomain {
+    "example.org".parse().unwrap()
+}
+
+fn parse(document: &Value) -> Result<Bundle, TrustError> {
+    Bundle::parse_spiffe(domain(), document.to_string().as_bytes())
+}
+
+fn jwk(kid: &str) -> Jwk {
+    let key = LocalKey::generate(KeyKind::P256).unwrap();
+    let params = JwkParams {
+        kid: Some(kid.to_owned()),
+        ..JwkParams::default()
+    };
+    Jwk::from_public_key(key.public_key(), params).unwrap()
+}
+
+fn jwt_key(kid: &str) -> Value {
+    let mut value = jwk(kid).to_value();
+    value["use"] = "jwt-svid".into();
+    value
+}
+
+fn x509_key(x5c: &Value) -> Value {
+    let mut value = jwk("x").to_value();
+    value.as_object_mut().unwrap().remove("kid");
+    value["use"] = "x509-svid".into();
+    value["x5c"] = x5c.clone();
+    value
+}
+
+fn bundle() -> Bundle {
+    let authority = |tainted| X509Authority {
+        certificate: Authority::root("example.org").certificate,
+        tainted,
+    };
+    let jwt = |kid: &str| JwtAuthority {
+        kid: kid.to_owned(),
+        jwk: jwk(kid),
+        tainted: false,
+    };
+    Bundle::new(
+        domain(),
+        9,
+        Some(Duration::from_mins(5)),
+        vec![authority(false), authority(true)],
+        vec![jwt("a"), jwt("b")],
+    )
+    .unwrap()
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    let bundle = bundle();
+    let read = Bundle::parse_spiffe(domain(), &bundle.to_spiffe_json().unwrap()).unwrap();
+    assert_eq!(read.sequence(), 9);
+    assert_eq!(read.refresh_hint(), Some(Duration::from_mins(5)));
+    let certificates = |b: &Bundle| b.x509().iter().map(|a| a.certificate.clone()).collect::<Vec<_>>();
+    assert_eq!(certificates(&read), certificates(&bundle));
+    let keys = |b: &Bundle| {
+        b.jwt()
+            .iter()
+            .map(|k| (k.kid.clone(), k.jwk.thumbprint()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&read), keys(&bundle));
+}
+
+#[test]
+fn spiffe_23_the_jwk_set_has_jwt_keys_only_each_with_kid() {
+    let document: Value = serde_json::from_slice(&bundle().to_jwks_json()).unwrap();
+    let keys = document["keys"].as_array().unwrap();
+    assert_eq!(
+        keys.iter()
+            .map(|key| key["kid"].as_str().unwrap())
+            .collect::<Vec<_>>(),
+        ["a", "b"]
+    );
+    assert!(
+        keys.iter()
+            .all(|key| key.get("x5c").is_none() && key["use"] == "jwt-svid")
+    );
+    assert_eq!(document.as_object().unwrap().len(), 1);
+}
+
+#[test]
+fn spiffe_18_authorities_are_concatenated_der() {
+    let bundle = bundle();
+    let both = [
+        &bundle.x509()[0].certificate[..],
+        &bundle.x509()[1].certificate[..],
+    ]
+    .concat();
+    assert_eq!(bundle.x509_concat_der(), both);
+}
+
+#[test]
+fn spiffe_79_and_80_sequence_and_hint_are_whole_numbers() {
+    let read = parse(&json!({"keys": [], "spiffe_sequence": u64::MAX, "spiffe_refresh_hint": 300})).unwrap();
+    assert_eq!(
+        (read.sequence(), read.refresh_hint()),
+        (u64::MAX, Some(Duration::from_secs(300)))
+    );
+    for wrong in [json!("7"), json!(1.5), json!(-1), json!(null)] {
+        for name in ["spiffe_sequence", "spiffe_refresh_hint"] {
+            let refused = parse(&json!({"keys": [], name: wrong})).unwrap_err();
+            assert!(
+                matches!(refused, TrustError::Member { .. }),
+                "{name} {wrong}: {refused}"
+            );
+        }
+    }
+}
+
+#[test]
+fn spiffe_81_keys_must_be_there_and_may_be_none() {
+    let read = parse(&json!({"keys": []})).unwrap();
+    assert!(read.x509().is_empty() && read.jwt().is_empty());
+    for wrong in [json!({}), json!({"keys": null}), json!({"keys": {}})] {
+        let refused = parse(&wrong).unwrap_err();
+        assert_eq!(refused.code(), "SGTR003", "{wrong}");
+    }
+    assert!(matches!(parse(&json!([])), Err(TrustError::Json(_))));
+}
+
+#[test]
+fn spiffe_82_a_key_of_unknown_type_or_use_is_passed_over() {
+    let without = |name: &str| {
+        let mut key = jwt_key("x");
+        key.as_object_mut().unwrap().remove(name);
+        key
+    };
+    let with = |name: &str, value: &str| {
+        let mut key = jwt_key("x");
+        key[name] = value.into();
+        key
+    };
+    let keys = [
+        without("kty"),
+        without("use"),
+        with("kty", "XYZ"),
+        with("use", "wit-svid"),
+        with("use", "JWT-SVID"),
+        with("use", "sig"),
+        json!("no object"),
+        jwt_key("good"),
+    ];
+    let read = parse(&json!({ "keys": keys })).unwrap();
+    assert_eq!(
+        read.jwt().iter().map(|key| key.kid.as_str()).collect::<Vec<_>>(),
+        ["good"]
+    );
+}
+
+#[test]
+fn spiffe_83_x5c_may_be_missing_empty_or_too_long_but_not_wrong() {
+    let one = Authority::root("example.org").certificate;
+    let other = Authority::root("example.org").certificate;
+    let text = |der: &[u8]| Value::from(STANDARD.encode(der));
+    let mut missing = x509_key(&json!([]));
+    missing.as_object_mut().unwrap().remove("x5c");
+    let keys = [
+        missing,
+        x509_key(&json!([])),
+        x509_key(&json!([text(&one), text(&other)])),
+    ];
+    let read = parse(&json!({ "keys": keys })).unwrap();
+    assert_eq!(
+        read.x509().iter().map(|a| &a.certificate).collect::<Vec<_>>(),
+        [&one]
+    );
+    let trailing = [&one[..], &[0]].concat();
+    for wrong in [
+        json!(["!"]),
+        json!([7]),
+        json!([text(b"no certificate")]),
+        json!([text(&trailing)]),
+    ] {
+        let refused = parse(&json!({"keys": [x509_key(&wrong)]})).unwrap_err();
+        assert!(
+            matches!(refused, TrustError::Certificate { index: 0, .. }),
+            "{wrong}: {refused}"
+        );
+    }
+}
+
+#[test]
+fn spiffe_83_an_x509_authority_is_written_without_kid_and_with_one_certificate() {
+    let document: Value = serde_json::from_slice(&bundle().to_spiffe_json().unwrap()).unwrap();
+    let keys = document["keys"].as_array().unwrap();
+    let x509: Vec<_> = keys.iter().filter(|key| key["use"] == "x509-svid").collect();
+    assert_eq!(x509.len(), 2);
+    assert!(
+        x509.iter()
+            .all(|key| key.get("kid").is_none() && key["x5c"].as_array().unwrap().len() == 1)
+    );
+}
+
+#[test]
+fn spiffe_84_a_jwt_key_needs_a_kid_of_its_own() {
+    let mut nameless = jwt_key("x");
+    nameless.as_object_mut().unwrap().remove("kid");
+    assert!(matches!(
+        parse(&json!({"keys": [nameless]})),
+        Err(TrustError::NoKid { index: 0 })
+    ));
+    assert!(matches!(
+        parse(&json!({"keys": [jwt_key("")]})),
+        Err(TrustError::NoKid { .. } | TrustError::JwtKey { .. })
+    ));
+    let twice = parse(&json!({"keys": [jwt_key("a"), jwt_key("a")]})).unwrap_err();
+    assert!(
+        matches!(&twice, TrustError::SameKid { kid } if kid == "a"),
+        "{twice}"
+    );
+}
+
+#[test]
+fn a_broken_jwt_key_is_told_apart_from_an_unknown_one() {
+    let mut broken = jwt_key("a");
+    broken["x"] = "AAAA".into();
+    assert!(matches!(
+        parse(&json!({"keys": [broken]})),
+        Err(TrustError::JwtKey { index: 0, .. })
+    ));
+    let mut private = jwt_key("a");
+    private["d"] = "AAAA".into();
+    assert!(matches!(
+        parse(&json!({"keys": [private]})),
+        Err(TrustError::JwtKey { index: 0, .. })
+    ));
+}
+
+#[test]
+fn spiffe_86_unknown_members_are_tolerated() {
+    assert!(parse(&json!({"keys": [], "x": {"y": [1, 2]}})).is_ok());
+}
+
+#[test]
+fn a_document_that_can_be_read_two_ways_is_refused() {
+    for text in [r#"{"keys": [], "keys": []}"#, "{\"keys\": []} x", "", "{"] {
+        let refused = Bundle::parse_spiffe(domain(), text.as_bytes()).unwrap_err();
+        assert!(matches!(refused, TrustError::Json(_)), "{text}: {refused}");
+    }
+}
+
+#[test]
+fn bundles_are_bounded() {
+    let long = format!(r#"{{"keys": [], "x": "{}"}}"#, "x".repeat(Bundle::BYTES_MAX));
+    assert!(matches!(
+        Bundle::parse_spiffe(domain(), long.as_bytes()),
+        Err(TrustError::Json(_))
+    ));
+    let many = vec![Value::Null; Bundle::KEYS_MAX + 1];
+    assert!(matches!(
+        parse(&json!({ "keys": many })),
+        Err(TrustError::ManyKeys { .. })
+    ));
+}
+
+#[test]
+fn a_tainted_key_is_not_found_by_name() {
+    let key = JwtAuthority {
+        kid: "a".to_owned(),
+        jwk: jwk("a"),
+        tainted: true,
+    };
+    let bundle = Bundle::new(domain(), 1, None, Vec::new(), vec![key]).unwrap();
+    assert!(bundle.jwt_key("a").is_none());
+    assert_eq!(bundle.jwt().len(), 1);
+}
+
+#[test]
+fn spiffe_93_a_bundle_takes_the_place_of_the_old_one_and_is_not_merged() {
+    let view = TrustView::new(domain())
+        .with_bundle(bundle())
+        .with_bundle(Bundle::empty(domain()));
+    assert!(view.own_bundle().unwrap().x509().is_empty());
+    assert_eq!(view.bundles().len(), 1);
+    let other: TrustDomain = "example.com".parse().unwrap();
+    assert!(view.bundle(&other).is_none());
+    assert!(view.without(&domain()).own_bundle().is_none());
+}
+
+#[test]
+fn the_register_is_whole() {
+    assert_eq!(signet_fault::flaws(&[signet_trust::REGISTER]), []);
+}
