@@ -31,6 +31,7 @@ mod error;
 pub mod faulty;
 pub mod fold;
 pub mod follow;
+pub mod group;
 pub mod memory;
 mod port;
 

@@ -13,8 +13,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The ordered log of every change of state, with the current state beside it.
 ///
-/// A call takes effect when it is made, not when its future is first polled; dropping the future gives up the answer,
-/// not the work.
+/// `commit` and `prune` take effect when they are called, not when their future is first polled; dropping the future
+/// gives up the answer, not the work.
 pub trait ChangeLog: Send + Sync {
     /// Commits `batch` whole or not at all, at the next places in the log. It is durable when `Ok` is returned.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, CommitError>>;
@@ -58,7 +58,8 @@ impl fmt::Display for Index {
 
 /// An append-only journal of opaque records.
 ///
-/// A call takes effect when it is made, not when its future is first polled: many appends made at once share a flush.
+/// `append` and `prune_before` take effect when they are called, not when their future is first polled: many appends
+/// made at once share a flush.
 pub trait Journal: Send + Sync {
     /// Appends one record of 1..=[`RECORD_BYTES_MAX`] bytes. It is durable when `Ok` is returned.
     fn append(&self, record: Bytes) -> BoxFuture<'_, Result<Index, JournalError>>;
