@@ -4,16 +4,7 @@
 //! together. Nothing here interprets a message.
 
 /// The SPIFFE Workload API (SPIFFE_Workload_API.md). Its proto file has no package.
-#[allow(
-    missing_docs,
-    clippy::all,
-    clippy::pedantic,
-    unreachable_pub,
-    unused_qualifications,
-    rust_2018_idioms,
-    clippy::allow_attributes,
-    reason = "generated"
-)]
+#[allow(clippy::all, rust_2018_idioms, reason = "generated")]
 pub mod workload {
     include!("generated/workload/_.rs");
 
@@ -24,16 +15,7 @@ pub mod workload {
 /// How an agent talks to its server.
 pub mod agent {
     /// Version 1.
-    #[allow(
-        missing_docs,
-        clippy::all,
-        clippy::pedantic,
-        unreachable_pub,
-        unused_qualifications,
-        rust_2018_idioms,
-        clippy::allow_attributes,
-        reason = "generated"
-    )]
+    #[allow(clippy::all, rust_2018_idioms, reason = "generated")]
     pub mod v1 {
         include!("generated/agent/signet.agent.v1.rs");
 
