@@ -1,0 +1,41 @@
+use crate::{KeyRing, KeysError, Purpose};
+use signet_jose::{Jwk, JwkParams, JwsAlgorithm};
+use signet_trust::{Bundle, JwtAuthority, X509Authority};
+
+/// What a JWK for JWT-SVIDs says of its use (JWT-SVID §6.1).
+const USE: &str = "jwt-svid";
+
+/// The bundle of the ring's trust domain.
+pub(crate) fn of(ring: &KeyRing) -> Result<Bundle, KeysError> {
+    let x509 = ring
+        .published(Purpose::X509Root)
+        .filter_map(|key| {
+            Some(X509Authority {
+                certificate: key.certificate()?.clone(),
+                tainted: key.is_tainted(),
+            })
+        })
+        .collect();
+    let mut jwt = Vec::new();
+    for key in ring.published(Purpose::JwtSvid) {
+        let refuse = |e: &dyn core::fmt::Display| KeysError::Publish {
+            kid: key.kid().to_owned(),
+            why: e.to_string(),
+        };
+        let params = JwkParams {
+            kid: Some(key.kid().to_owned()),
+            alg: Some(JwsAlgorithm::for_key(key.public_key().kind())),
+            use_: Some(USE.to_owned()),
+        };
+        jwt.push(JwtAuthority {
+            kid: key.kid().to_owned(),
+            jwk: Jwk::from_public_key(key.public_key(), params).map_err(|e| refuse(&e))?,
+            tainted: key.is_tainted(),
+        });
+    }
+    let domain = ring.trust_domain().clone();
+    Bundle::new(domain, ring.sequence().0, ring.refresh_hint(), x509, jwt).map_err(|e| KeysError::Publish {
+        kid: "bundle".to_owned(),
+        why: e.to_string(),
+    })
+}
