@@ -1,4 +1,4 @@
-use crate::matrix::KEYS;
+use crate::matrix::{key, keys};
 use proptest::prelude::*;
 use signet_crypto::{
     Components, CryptoError, KeyKind, LocalKey, PublicKey, SignatureEncoding, digest, random,
@@ -7,19 +7,19 @@ use signet_fault::Coded;
 
 #[test]
 fn public_keys_read_back_from_every_form() {
-    for (kind, key) in KEYS.iter() {
+    for (kind, key) in keys() {
         let public = key.public_key();
         let from_spki = PublicKey::from_spki_der(public.spki_der()).unwrap();
         assert_eq!(&from_spki, public);
         assert_eq!(
             (from_spki.kind(), from_spki.key_bits()),
-            (*kind, public.key_bits())
+            (kind, public.key_bits())
         );
         let from_parts = match public.components() {
-            Components::Ec { x, y } => PublicKey::from_ec_point(*kind, x, y),
+            Components::Ec { x, y } => PublicKey::from_ec_point(kind, x, y),
             Components::Ed25519(bytes) => PublicKey::from_ed25519(bytes),
             Components::Rsa { n, e } => PublicKey::from_rsa_components(n, e),
-            Components::MlDsa(bytes) => PublicKey::from_mldsa(*kind, bytes),
+            Components::MlDsa(bytes) => PublicKey::from_mldsa(kind, bytes),
         };
         assert_eq!(from_parts.as_ref(), Ok(public), "{kind:?}");
         assert_eq!(public.key_id(), digest::sha256(public.key_bits())[..20]);
@@ -29,7 +29,7 @@ fn public_keys_read_back_from_every_form() {
 
 #[test]
 fn private_keys_read_back_and_sign_for_the_same_public_key() {
-    for (kind, key) in KEYS.iter() {
+    for (kind, key) in keys() {
         let copy = LocalKey::from_pkcs8(key.to_pkcs8().unwrap().expose()).unwrap();
         assert_eq!(copy.public_key(), key.public_key());
         let (algorithm, encoding) = (kind.default_algorithm(), SignatureEncoding::Fixed);
@@ -43,7 +43,7 @@ fn private_keys_read_back_and_sign_for_the_same_public_key() {
 
 #[test]
 fn nothing_may_follow_or_be_missing() {
-    for (kind, key) in KEYS.iter() {
+    for (kind, key) in keys() {
         let spki = key.public_key().spki_der();
         assert!(
             PublicKey::from_spki_der(&[spki, &[0]].concat()).is_err(),
@@ -75,7 +75,7 @@ fn nothing_may_follow_or_be_missing() {
 
 #[test]
 fn token_j2_weak_rsa_keys_are_refused() {
-    let key = KEYS[&KeyKind::Rsa2048].public_key();
+    let key = key(KeyKind::Rsa2048).public_key();
     let Components::Rsa { n, e } = key.components() else {
         panic!("an rsa key");
     };
@@ -117,7 +117,7 @@ fn token_j2_weak_rsa_keys_are_refused() {
 #[test]
 fn points_that_are_not_on_the_curve_or_compressed_are_refused() {
     for kind in [KeyKind::P256, KeyKind::P384, KeyKind::P521] {
-        let Components::Ec { x, y } = KEYS[&kind].public_key().components() else {
+        let Components::Ec { x, y } = key(kind).public_key().components() else {
             panic!("a point");
         };
         let mut off = y.to_vec();
@@ -132,7 +132,7 @@ fn points_that_are_not_on_the_curve_or_compressed_are_refused() {
         ] {
             assert!(PublicKey::from_ec_point(kind, x, y).is_err(), "{kind:?}");
         }
-        let spki = KEYS[&kind].public_key().spki_der();
+        let spki = key(kind).public_key().spki_der();
         let at = spki.len() - 1 - 2 * x.len();
         for form in [0, 2, 3, 6] {
             let mut other = spki.to_vec();
@@ -144,7 +144,7 @@ fn points_that_are_not_on_the_curve_or_compressed_are_refused() {
             Err(CryptoError::Kind)
         );
     }
-    let Components::Ec { x, y } = KEYS[&KeyKind::P256].public_key().components() else {
+    let Components::Ec { x, y } = key(KeyKind::P256).public_key().components() else {
         panic!("a point");
     };
     assert!(PublicKey::from_ec_point(KeyKind::P384, x, y).is_err());
@@ -157,7 +157,7 @@ fn token_j11_ed25519_keys_of_small_order_or_wrong_length_are_refused() {
     for bad in [&identity[..], &[0; 32], &[1; 31], &[1; 33], &[]] {
         assert!(PublicKey::from_ed25519(bad).is_err(), "{bad:x?}");
     }
-    let key = &KEYS[&KeyKind::Ed25519];
+    let key = key(KeyKind::Ed25519);
     let (algorithm, encoding) = (KeyKind::Ed25519.default_algorithm(), SignatureEncoding::Fixed);
     let mut signature = key.sign(algorithm, encoding, b"m").unwrap();
     let s = signature.split_off(32);
@@ -187,7 +187,7 @@ fn other_kinds_of_keys_are_refused_by_name() {
     ]
     .concat();
     assert_eq!(PublicKey::from_spki_der(&ed448), Err(CryptoError::Kind));
-    let mut k1 = KEYS[&KeyKind::P256].public_key().spki_der().to_vec();
+    let mut k1 = key(KeyKind::P256).public_key().spki_der().to_vec();
     let curve = k1.windows(3).position(|w| w == [0x03, 0x01, 0x07]).unwrap();
     k1[curve + 2] = 6;
     assert_eq!(PublicKey::from_spki_der(&k1), Err(CryptoError::Kind));
@@ -200,7 +200,7 @@ fn other_kinds_of_keys_are_refused_by_name() {
 #[test]
 fn algorithm_parameters_are_as_their_standard_says() {
     // Ed25519 with a NULL, RSA without one, P-256 with something after the curve.
-    let ed = KEYS[&KeyKind::Ed25519].public_key().key_bits();
+    let ed = key(KeyKind::Ed25519).public_key().key_bits();
     let with_null = [
         &[
             0x30, 0x2c, 0x30, 0x07, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x05, 0x00, 0x03, 0x21, 0x00,
@@ -209,7 +209,7 @@ fn algorithm_parameters_are_as_their_standard_says() {
     ]
     .concat();
     assert!(PublicKey::from_spki_der(&with_null).is_err());
-    let mut rsa = KEYS[&KeyKind::Rsa2048].public_key().spki_der().to_vec();
+    let mut rsa = key(KeyKind::Rsa2048).public_key().spki_der().to_vec();
     let null = rsa.windows(2).position(|w| w == [5, 0]).unwrap();
     rsa.drain(null..null + 2);
     let outer = u16::from_be_bytes([rsa[2], rsa[3]]) - 2;
@@ -220,7 +220,7 @@ fn algorithm_parameters_are_as_their_standard_says() {
 
 #[test]
 fn keys_do_not_show_what_is_secret() {
-    let key = &KEYS[&KeyKind::P256];
+    let key = key(KeyKind::P256);
     let shown = format!("{key:?} {:?}", key.public_key());
     let pkcs8 = key.to_pkcs8().unwrap();
     // The private number stands at bytes 36..68 of the document.
@@ -249,12 +249,12 @@ proptest! {
         let _ = PublicKey::from_ed25519(&bytes);
         let _ = PublicKey::from_rsa_components(&bytes, &bytes);
         let (kind, encoding) = (KeyKind::P256, SignatureEncoding::Asn1);
-        let _ = KEYS[&kind].public_key().verify(kind.default_algorithm(), encoding, b"m", &bytes);
+        let _ = key(kind).public_key().verify(kind.default_algorithm(), encoding, b"m", &bytes);
     }
 
     #[test]
     fn a_changed_document_is_refused_or_is_another_key(at in 0_usize..91, bit in 0_u8..8) {
-        let spki = KEYS[&KeyKind::P256].public_key().spki_der();
+        let spki = key(KeyKind::P256).public_key().spki_der();
         let mut changed = spki.to_vec();
         changed[at] ^= 1 << bit;
         if let Ok(key) = PublicKey::from_spki_der(&changed) {

@@ -1,29 +1,32 @@
 use signet_crypto::{CryptoError, KeyKind, LocalKey, SignatureAlgorithm, SignatureEncoding};
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
-/// One key of each kind; RSA takes long to make.
-pub(crate) static KEYS: LazyLock<BTreeMap<KeyKind, LocalKey>> = LazyLock::new(|| {
-    KeyKind::ALL
-        .into_iter()
-        .map(|kind| (kind, LocalKey::generate(kind).unwrap()))
-        .collect()
-});
+/// One key of each kind, made when first asked for: RSA takes long.
+static KEYS: [OnceLock<LocalKey>; KeyKind::ALL.len()] = [const { OnceLock::new() }; KeyKind::ALL.len()];
+
+pub(crate) fn key(kind: KeyKind) -> &'static LocalKey {
+    KEYS[kind as usize].get_or_init(|| LocalKey::generate(kind).unwrap())
+}
+
+/// A key of every kind.
+pub(crate) fn keys() -> impl Iterator<Item = (KeyKind, &'static LocalKey)> {
+    KeyKind::ALL.into_iter().map(|kind| (kind, key(kind)))
+}
 
 const ENCODINGS: [SignatureEncoding; 2] = [SignatureEncoding::Asn1, SignatureEncoding::Fixed];
 
 fn supported() -> impl Iterator<Item = (&'static LocalKey, SignatureAlgorithm, SignatureEncoding)> {
-    KEYS.iter().flat_map(|(kind, key)| {
+    keys().flat_map(|(kind, key)| {
         SignatureAlgorithm::ALL
             .into_iter()
-            .filter(|algorithm| kind.supports(*algorithm))
+            .filter(move |algorithm| kind.supports(*algorithm))
             .flat_map(move |algorithm| ENCODINGS.map(|encoding| (key, algorithm, encoding)))
     })
 }
 
 #[test]
 fn a_key_signs_and_verifies_with_what_its_kind_supports_and_nothing_else() {
-    for (&kind, key) in KEYS.iter() {
+    for (kind, key) in keys() {
         assert!(kind.can_sign());
         assert_eq!(key.public_key().kind(), kind);
         for algorithm in SignatureAlgorithm::ALL {
@@ -101,7 +104,7 @@ fn another_key_of_the_same_kind_does_not_verify() {
         KeyKind::MlDsa65,
     ] {
         let (algorithm, encoding) = (kind.default_algorithm(), SignatureEncoding::Fixed);
-        let signature = KEYS[&kind].sign(algorithm, encoding, b"m").unwrap();
+        let signature = key(kind).sign(algorithm, encoding, b"m").unwrap();
         let other = LocalKey::generate(kind).unwrap();
         let verified = other.public_key().verify(algorithm, encoding, b"m", &signature);
         assert_eq!(verified, Err(CryptoError::Signature), "{kind:?}");
@@ -112,7 +115,7 @@ fn another_key_of_the_same_kind_does_not_verify() {
 fn token_j11_fixed_signatures_have_exactly_the_curves_width_and_r_and_s_in_range() {
     for (kind, width) in [(KeyKind::P256, 32), (KeyKind::P384, 48), (KeyKind::P521, 66)] {
         let (algorithm, encoding) = (kind.default_algorithm(), SignatureEncoding::Fixed);
-        let key = &KEYS[&kind];
+        let key = key(kind);
         let signature = key.sign(algorithm, encoding, b"m").unwrap();
         assert_eq!(signature.len(), 2 * width);
         let (r, s) = signature.split_at(width);
