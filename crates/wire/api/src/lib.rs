@@ -26,6 +26,6 @@ pub use error::{ApiError, REGISTER};
 pub use join::JoinString;
 pub use problem::{PROBLEM_JSON, Problem, ProblemItem};
 pub use views::{
-    AuthorityView, BundleView, CaView, EntriesCreated, HealthView, JoinTokenReply, JoinTokenRequest,
+    AuthorityView, BanRequest, BundleView, CaView, EntriesCreated, HealthView, JoinTokenReply, JoinTokenRequest,
     LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, NodeView, Page,
 };

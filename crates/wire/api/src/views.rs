@@ -28,21 +28,37 @@ pub struct EntriesCreated {
     pub created: Vec<crate::EntryDoc>,
 }
 
-/// A node that proved itself once.
+/// A node that proved itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeView {
     /// Its SPIFFE ID.
     pub id: SpiffeId,
-    /// How it proved itself: `join_token`.
+    /// How it proved itself, such as `join`.
     pub attestor: String,
+    /// The public name of the join token it used, if it used one.
+    pub join_token: Option<String>,
     /// SHA-256 of its public key (SubjectPublicKeyInfo) in hexadecimal digits.
     pub key_sha256: String,
+    /// When it last proved itself.
+    pub attested_at: UnixTime,
+    /// The serial number of its newest certificate in hexadecimal digits.
+    pub serial: Option<String>,
+    /// When that certificate ends.
+    pub expires_at: Option<UnixTime>,
     /// Whether it is barred from everything.
     pub banned: bool,
-    /// When it first proved itself.
-    pub attested_at: UnixTime,
-    /// When its newest certificate ends.
-    pub expires_at: UnixTime,
+    /// Since when, if it is.
+    pub banned_at: Option<UnixTime>,
+    /// Why, if it is.
+    pub ban_reason: Option<String>,
+}
+
+/// A wish to bar a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BanRequest {
+    /// Why; shown to whoever asks about the node.
+    pub reason: String,
 }
 
 /// A wish for a join string.
@@ -52,7 +68,7 @@ pub struct JoinTokenRequest {
     /// How long the token works; the server's default where null.
     #[serde(default, with = "crate::span::optional")]
     pub ttl: Option<Duration>,
-    /// The ID the node gets; below `/signet/node/join_token/` where null.
+    /// The ID the node gets; below `/signet/node/join/` where null.
     #[serde(default)]
     pub spiffe_id: Option<SpiffeId>,
 }
