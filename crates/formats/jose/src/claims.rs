@@ -1,4 +1,4 @@
-use crate::{AudienceRule, IssuerRule, JoseError, Profile};
+use crate::{AudienceRule, IssuerRule, JoseError, Leeway, Profile};
 use core::time::Duration;
 use serde_json::{Map, Value};
 use signet_time::UnixTime;
@@ -61,7 +61,6 @@ impl<'a> Registered<'a> {
     }
 
     fn check_times(&self, profile: &Profile, now: UnixTime) -> Result<UnixTime, JoseError> {
-        let leeway = profile.leeway.duration();
         let exp = self.exp.ok_or(JoseError::ClaimMissing { name: "exp" })?;
         if let Some(max) = profile.lifetime_max {
             let iat = self.iat.ok_or(JoseError::ClaimMissing { name: "iat" })?;
@@ -73,22 +72,35 @@ impl<'a> Registered<'a> {
                 });
             }
         }
-        if now >= exp + leeway {
-            return Err(JoseError::Expired {
-                late_s: now.since(exp).as_secs(),
-            });
-        }
-        for (name, time) in [("nbf", self.nbf), ("iat", self.iat)] {
-            if let Some(time) = time.filter(|time| *time > now + leeway) {
-                let early = time.since(now) + Duration::from_millis(999);
-                return Err(JoseError::Early {
-                    name,
-                    early_s: early.as_secs(),
-                });
-            }
-        }
+        check_window(exp, self.nbf, self.iat, profile.leeway, now)?;
         Ok(exp)
     }
+}
+
+/// Whether `now` lies between a token's times, give or take `leeway` (token-J7).
+pub(crate) fn check_window(
+    exp: UnixTime,
+    nbf: Option<UnixTime>,
+    iat: Option<UnixTime>,
+    leeway: Leeway,
+    now: UnixTime,
+) -> Result<(), JoseError> {
+    let leeway = leeway.duration();
+    if now >= exp + leeway {
+        return Err(JoseError::Expired {
+            late_s: now.since(exp).as_secs(),
+        });
+    }
+    for (name, time) in [("nbf", nbf), ("iat", iat)] {
+        if let Some(time) = time.filter(|time| *time > now + leeway) {
+            let early = time.since(now) + Duration::from_millis(999);
+            return Err(JoseError::Early {
+                name,
+                early_s: early.as_secs(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn text<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<Option<&'a str>, JoseError> {

@@ -1,7 +1,7 @@
-use crate::claims::Registered;
+use crate::claims::{Registered, check_window};
 use crate::compact::{HeaderJwk, Parts, split_unverified};
 use crate::error::shown;
-use crate::{JoseError, JwsAlgorithm, KeyHint, KeyResolver, KidRule, Profile};
+use crate::{JoseError, JwsAlgorithm, KeyHint, KeyResolver, KidRule, Leeway, Profile};
 use serde_json::{Map, Value};
 use signet_crypto::{CryptoError, SignatureEncoding};
 use signet_time::UnixTime;
@@ -28,6 +28,17 @@ pub struct Verified {
     pub nbf: Option<UnixTime>,
     /// All claims, the registered ones included.
     pub claims: Map<String, Value>,
+}
+
+impl Verified {
+    /// Checks the times once more, with less leeway or at a later time: for a verifier that learns only from the
+    /// token how far to trust its issuer's clock, or that keeps what it verified.
+    ///
+    /// # Errors
+    /// [`JoseError::Expired`] and [`JoseError::Early`].
+    pub fn check_at(&self, leeway: Leeway, now: UnixTime) -> Result<(), JoseError> {
+        check_window(self.exp, self.nbf, self.iat, leeway, now)
+    }
 }
 
 /// Checks `token` against `profile` with a key out of `keys`.

@@ -1,8 +1,3 @@
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that cannot make its token fails the test"
-)]
-
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
