@@ -46,6 +46,15 @@ pub struct Action {
 }
 
 impl Action {
+    /// An X.509-SVID for a workload.
+    pub const ISSUE_X509_SVID: Self = Self::issue("issue.x509-svid");
+    /// A JWT-SVID for a workload.
+    pub const ISSUE_JWT_SVID: Self = Self::issue("issue.jwt-svid");
+    /// The X.509-SVID of a node.
+    pub const ISSUE_NODE_SVID: Self = Self::issue("issue.node-svid");
+    /// The X.509-SVID of a server.
+    pub const ISSUE_SERVER_SVID: Self = Self::issue("issue.server-svid");
+
     /// An action that only reads.
     #[must_use]
     pub const fn read(name: &'static str) -> Self {
