@@ -36,6 +36,18 @@ impl ForgeKey {
         LocalKey::from_pkcs8(self.0.serialized_der()).expect("a key of ours")
     }
 
+    /// A key read back from [`ForgeKey::pkcs8`].
+    #[must_use]
+    pub fn from_pkcs8(pkcs8: &[u8]) -> Self {
+        Self(KeyPair::try_from(pkcs8).expect("a key of the forge"))
+    }
+
+    /// The private key in PKCS #8.
+    #[must_use]
+    pub fn pkcs8(&self) -> Vec<u8> {
+        self.0.serialized_der().to_vec()
+    }
+
     /// The key as rcgen has it.
     #[must_use]
     pub fn pair(&self) -> &KeyPair {

@@ -1,12 +1,40 @@
 //! Verification: X.509-SVIDs and JWT-SVIDs checked over a trust view.
 //!
-//! [`x509::verify_svid`] covers X509-SVID §5. Both kinds of SVID are checked against the bundle of
-//! their own trust domain and nothing else; there is no way to hand over "any authority". Time is an argument.
+//! [`x509::verify_svid`] covers X509-SVID §5, [`jwt::validate_svid`] JWT-SVID §5. Both kinds of SVID are checked
+//! against the bundle of their own trust domain and nothing else; there is no way to hand over "any authority". Time
+//! is an argument.
 //!
 //! Proof of possession is not checked here: for certificates it is the TLS handshake (`signet-tls`).
 
 pub mod jwt;
 pub mod x509;
 
+use signet_fault::Entry;
+
 /// This crate's error codes.
-pub const REGISTER: &[signet_fault::Entry] = x509::REGISTER;
+pub const REGISTER: &[Entry] = &JOINED;
+
+const JOINED: [Entry; x509::REGISTER.len() + jwt::REGISTER.len()] = join(x509::REGISTER, jwt::REGISTER);
+
+/// `first` and `second` one after the other.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated when compiling: an index out of bounds is a compile error"
+)]
+const fn join<const N: usize>(first: &[Entry], second: &[Entry]) -> [Entry; N] {
+    let mut all = [Entry {
+        code: "",
+        meaning: "",
+        remedy: "",
+    }; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < first.len() {
+            first[at]
+        } else {
+            second[at - first.len()]
+        };
+        at += 1;
+    }
+    all
+}
