@@ -88,7 +88,10 @@ pub fn group_id(name: &str) -> Result<Option<u32>, SysError> {
                 &raw mut found,
             )
         };
-        (code, (!found.is_null()).then(|| entry.gr_gid.to_string().into_bytes()))
+        (
+            code,
+            (!found.is_null()).then(|| entry.gr_gid.to_string().into_bytes()),
+        )
     })?;
     Ok(digits.and_then(|digits| digits.parse().ok()))
 }

@@ -2,11 +2,12 @@ use crate::proc::{self, Stat, Status};
 use crate::{PeerChanged, SysError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::OnceCell;
@@ -54,6 +55,7 @@ struct Inner {
     gid: u32,
     stat: Stat,
     exe: Executable,
+    attachment: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 #[derive(Clone)]
@@ -100,6 +102,7 @@ impl Peer {
             gid: credentials.gid,
             stat,
             exe: Executable { dev, ino, path },
+            attachment: OnceLock::new(),
         };
         let peer = Self {
             inner: Arc::new(inner),
@@ -142,6 +145,14 @@ impl Peer {
     #[must_use]
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.inner.pidfd.0.as_fd()
+    }
+
+    /// What a service keeps for the life of the connection: `make`'s value, made at the first call, for all clones.
+    ///
+    /// `None` if another type was attached before.
+    pub fn attached<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<Arc<T>> {
+        let kept = self.inner.attachment.get_or_init(|| Arc::new(make()));
+        Arc::clone(kept).downcast().ok()
     }
 
     /// Its supplementary groups now, which are certainly this process's.

@@ -1,1 +1,27 @@
-//! The Signet agent: attests callers and serves the SPIFFE Workload API.
+//! The Signet agent: one per node, attests callers and serves the SPIFFE Workload API.
+//!
+//! * [`attest`]: who calls, found by looking at the process.
+//! * [`Issuer`] and [`signet_feed::NodeState`]: what the agent works from. [`Engine`] takes any; [`Agent`] brings the
+//!   ones that speak to a server.
+//! * The Workload API on a UNIX socket: five X.509 and JWT methods complete (SPIFFE Workload API §5, §6), those of
+//!   WIT-SVIDs answered with Unimplemented, and server reflection.
+//!
+//! Keys of workloads are made here and stay in memory. The node's own key is the only one that is written, to a
+//! file that nobody else may read, if a state directory is given.
+
+//AGENT
+pub mod attest;
+mod engine;
+mod error;
+//HEALTH
+mod identity;
+mod issuer;
+pub mod metrics;
+mod settings;
+//UP
+mod workload;
+
+pub use engine::{Engine, EngineParts, SOCKET_MODE};
+pub use error::{AgentError, REGISTER};
+pub use issuer::{IssueError, IssueFuture, Issuer};
+pub use settings::{AgentSettings, AttestorSettings, METRICS_PORT, Pace, SocketSettings, UnixSettings};

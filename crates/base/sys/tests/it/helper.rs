@@ -39,7 +39,10 @@ fn entry() {
             let args = ["--exact", "helper::idle", "--nocapture"];
             panic!("exec: {}", Command::new(own).args(args).env(TASK, "idle").exec());
         }
-        #[expect(clippy::zombie_processes, reason = "the child is meant to outlive this process")]
+        #[expect(
+            clippy::zombie_processes,
+            reason = "the child is meant to outlive this process"
+        )]
         "leave_to_child" => {
             keep_open(stream.as_fd());
             let child = Command::new("sleep")

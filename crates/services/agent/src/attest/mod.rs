@@ -1,0 +1,93 @@
+//! Who is calling: selectors found by looking at the process, never by asking it.
+
+mod hashes;
+mod unix;
+
+pub use unix::Unix;
+
+use crate::{AgentError, UnixSettings};
+use signet_id::Selector;
+use signet_sys::Peer;
+use signet_time::SharedClock;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tracing::info;
+
+/// One way of looking at a process. Runs on a thread that may block.
+pub trait Attestor: Send + Sync + 'static {
+    /// Its name, which is also the first part of its selectors.
+    fn name(&self) -> &'static str;
+
+    /// The selectors of `peer`. What was read must belong to this very process: check
+    /// [`Peer::still_same`] after the last read.
+    ///
+    /// # Errors
+    /// [`AgentError::Peer`] if the process could not be looked at or is not the same any more.
+    fn attest(&self, peer: &Peer) -> Result<Vec<Selector>, AgentError>;
+}
+
+/// What a caller was found to be, sorted and without repetition. Callers that look alike share it.
+pub type Selectors = Arc<[Selector]>;
+
+/// The attestors that this program has.
+#[must_use]
+pub fn built_in(unix: &UnixSettings, clock: SharedClock) -> Vec<Arc<dyn Attestor>> {
+    vec![Arc::new(Unix::new(unix, clock))]
+}
+
+/// Runs all attestors on one caller after another, a few at once.
+pub(crate) struct Attestation {
+    attestors: Arc<[Arc<dyn Attestor>]>,
+    running: Semaphore,
+}
+
+impl Attestation {
+    pub(crate) fn new(attestors: Vec<Arc<dyn Attestor>>) -> Self {
+        Self {
+            attestors: attestors.into(),
+            running: Semaphore::new(AT_ONCE_MAX),
+        }
+    }
+
+    /// The selectors of all attestors together. One that fails takes away only its own, as long as another one
+    /// succeeds.
+    pub(crate) async fn attest(&self, peer: &Peer) -> Result<Selectors, AgentError> {
+        let _place = self.running.acquire().await.map_err(|_| AgentError::Draining)?;
+        let (attestors, peer) = (Arc::clone(&self.attestors), peer.clone());
+        tokio::task::spawn_blocking(move || attest_with(&attestors, &peer))
+            .await
+            .map_err(|_| AgentError::AttestorFailed)?
+    }
+}
+
+fn attest_with(attestors: &[Arc<dyn Attestor>], peer: &Peer) -> Result<Selectors, AgentError> {
+    let mut selectors = Vec::new();
+    let mut failure = None;
+    let mut succeeded = false;
+    for attestor in attestors {
+        match attestor.attest(peer) {
+            Ok(found) => {
+                succeeded = true;
+                selectors.extend(found);
+            }
+            Err(error) => {
+                info!(attestor = attestor.name(), pid = peer.pid(), %error, "cannot attest a caller");
+                failure = Some(error);
+            }
+        }
+    }
+    // Whatever each of them saw: it must still be the process that connected.
+    peer.still_same()
+        .map_err(|changed| AgentError::Peer(changed.into()))?;
+    match failure {
+        Some(error) if !succeeded => Err(error),
+        _ => {
+            selectors.sort_unstable();
+            selectors.dedup();
+            Ok(selectors.into())
+        }
+    }
+}
+
+/// Attesting reads files and asks the name service; more at once would only take threads from each other.
+const AT_ONCE_MAX: usize = 16;

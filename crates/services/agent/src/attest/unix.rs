@@ -1,0 +1,129 @@
+use super::Attestor;
+use super::hashes::Hashes;
+use crate::{AgentError, UnixSettings};
+use signet_id::Selector;
+use signet_sys::{Peer, names};
+use signet_time::SharedClock;
+use std::fmt::Display;
+use std::os::unix::fs::MetadataExt as _;
+use tracing::{debug, info};
+
+/// What the kernel and the file system say of a local process.
+///
+/// | selector | from |
+/// |---|---|
+/// | `unix:uid`, `unix:gid` | the socket's credentials |
+/// | `unix:user`, `unix:group` | their names |
+/// | `unix:supplementary_gid`, `unix:supplementary_group` | `/proc/PID/status`, and names |
+/// | `unix:path` | the executable, if its name leads to the same file as seen from here |
+/// | `unix:sha256` | the executable's contents, up to a size |
+pub struct Unix {
+    hash_bytes_max: u64,
+    hashes: Hashes,
+    clock: SharedClock,
+}
+
+impl Unix {
+    /// With the limits of `settings`.
+    #[must_use]
+    pub fn new(settings: &UnixSettings, clock: SharedClock) -> Self {
+        Self {
+            hash_bytes_max: settings.sha256_bytes_max.0,
+            hashes: Hashes::new(),
+            clock,
+        }
+    }
+
+    fn hash(&self, peer: &Peer) -> Result<Option<[u8; 32]>, AgentError> {
+        if self.hash_bytes_max == 0 {
+            return Ok(None);
+        }
+        let file = peer.open_exe().map_err(AgentError::Peer)?;
+        match self.hashes.of(file, self.hash_bytes_max, self.clock.now()) {
+            Ok(Some(hash)) => Ok(Some(hash)),
+            Ok(None) => {
+                info!(
+                    pid = peer.pid(),
+                    bytes_max = self.hash_bytes_max,
+                    "executable too large to hash, or changing"
+                );
+                Ok(None)
+            }
+            Err(error) => {
+                info!(pid = peer.pid(), %error, "cannot read an executable");
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Attestor for Unix {
+    fn name(&self) -> &'static str {
+        "unix"
+    }
+
+    fn attest(&self, peer: &Peer) -> Result<Vec<Selector>, AgentError> {
+        let mut found = Found(Vec::new());
+        found.add("uid", peer.uid());
+        found.add("gid", peer.gid());
+        found.add_name("user", names::user(peer.uid()));
+        found.add_name("group", names::group(peer.gid()));
+        let groups = peer.groups().map_err(AgentError::Peer)?;
+        if groups.len() > GROUPS_MAX {
+            info!(
+                pid = peer.pid(),
+                groups = groups.len(),
+                max = GROUPS_MAX,
+                "caller is in too many groups: the rest is left out"
+            );
+        }
+        for gid in groups.into_iter().take(GROUPS_MAX) {
+            found.add("supplementary_gid", gid);
+            found.add_name("supplementary_group", names::group(gid));
+        }
+        if let Some(path) = visible_path(peer) {
+            found.add("path", path);
+        }
+        if let Some(hash) = self.hash(peer)? {
+            found.add("sha256", signet_crypto::digest::hex(&hash));
+        }
+        peer.still_same()
+            .map_err(|changed| AgentError::Peer(changed.into()))?;
+        Ok(found.0)
+    }
+}
+
+/// The executable's path, if it names the same file for us. In a mount namespace of its own, which any user can
+/// make, a process may give any file any name; and a file that was removed has none.
+fn visible_path(peer: &Peer) -> Option<&str> {
+    let exe = peer.exe();
+    let seen = std::fs::metadata(&exe.path).ok()?;
+    if (seen.dev(), seen.ino()) == (exe.dev, exe.ino) {
+        exe.path.to_str()
+    } else {
+        None
+    }
+}
+
+struct Found(Vec<Selector>);
+
+impl Found {
+    fn add(&mut self, key: &str, value: impl Display) {
+        // A name that does not fit into a selector cannot be asked for by an entry either.
+        match Selector::parse(&format!("unix:{key}:{value}")) {
+            Ok(selector) => self.0.push(selector),
+            Err(error) => debug!(key, %error, "left out what does not make a selector"),
+        }
+    }
+
+    fn add_name(&mut self, key: &str, name: Result<Option<String>, signet_sys::SysError>) {
+        match name {
+            Ok(Some(name)) => self.add(key, name),
+            Ok(None) => {}
+            Err(error) => info!(key, %error, "cannot look up a name"),
+        }
+    }
+}
+
+/// Each costs a look into the name service. The kernel's own bound is 65,536.
+const GROUPS_MAX: usize = 1024;

@@ -1,0 +1,314 @@
+use signet_fault::{Coded, Entry, remedy_of};
+use std::borrow::Cow;
+use std::io;
+use std::path::PathBuf;
+
+/// What can go wrong in an agent: while it starts, while it talks to its server, while it answers a caller.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The agent has no state from its server yet.
+    #[error("the agent is still waiting for its first state from the server")]
+    Initialising,
+    /// The agent is being shut down.
+    #[error("the agent is shutting down")]
+    Draining,
+    /// One process, or all of them, have too many streams open.
+    #[error("too many streams are open")]
+    Busy,
+    /// The call lacks the metadata that the Workload API demands, has it twice, or with another value.
+    #[error("the call must carry the metadata `workload.spiffe.io: true`, exactly once")]
+    Metadata,
+    /// The request is not one gRPC message of the right kind.
+    #[error("malformed request: {0}")]
+    Request(&'static str),
+    /// The method is not served.
+    #[error("this method is not supported")]
+    Unimplemented,
+    /// The kernel would not say who the caller is.
+    #[error("the caller cannot be told")]
+    PeerUnknown,
+    /// The caller could not be looked at, or is not who connected any more.
+    #[error(transparent)]
+    Peer(#[from] signet_sys::SysError),
+    /// An attestor ended by accident.
+    #[error("an attestor failed")]
+    AttestorFailed,
+    /// No entry matches the caller.
+    #[error("no identity is registered for this process")]
+    NoIdentity,
+    /// The caller has identities, but not the one it asked for.
+    #[error("this process is not entitled to `{0}`")]
+    NotEntitled(String),
+    /// What was given as SPIFFE ID is none.
+    #[error("`spiffe_id`: {0}")]
+    SpiffeId(#[source] signet_id::IdError),
+    /// The audience is missing, empty or beyond the bounds.
+    #[error("`audience`: {0}")]
+    Audience(&'static str),
+    /// No token to validate was given.
+    #[error("`svid` is missing")]
+    TokenMissing,
+    /// The token does not stand.
+    #[error(transparent)]
+    Token(#[from] signet_check::jwt::JwtSvidError),
+    /// What was issued does not fit what was asked for.
+    #[error("the server issued something else than was asked for: {0}")]
+    Issued(String),
+    /// The server could not be asked or said no.
+    #[error(transparent)]
+    Issue(#[from] crate::IssueError),
+    /// A key could not be made, read or used.
+    #[error("node or workload key: {0}")]
+    Key(#[source] signet_crypto::CryptoError),
+    /// A certificate or a request for one could not be made or read.
+    #[error("certificate: {0}")]
+    Certificate(#[source] signet_x509::X509Error),
+    /// A file of the state directory could not be read or written.
+    #[error("{action} `{path}`")]
+    File {
+        /// What was being done.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The state directory or a file in it belongs to somebody else, or others may read it.
+    #[error("`{path}` {what}")]
+    FileUnsafe {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A file of the state directory does not hold what it should.
+    #[error("`{path}` does not hold {what}")]
+    FileForm {
+        /// The file.
+        path: PathBuf,
+        /// What was expected.
+        what: &'static str,
+    },
+    /// Neither a join string nor a node identity that could be used.
+    #[error("there is neither a join string nor a usable node identity in the state directory")]
+    NothingToJoinWith,
+    /// The join string could not be read.
+    #[error("join string: {0}")]
+    Join(#[source] signet_api::ApiError),
+    /// The server refused this node.
+    #[error("the server refused this node: {message} [{code}]")]
+    NodeRefused {
+        /// The server's code.
+        code: String,
+        /// The server's words.
+        message: String,
+    },
+    /// The server's trust or identity does not fit the join string or the configuration.
+    #[error("the server's answer does not fit: {0}")]
+    Server(String),
+    /// A socket or port could not be opened.
+    #[error(transparent)]
+    Listen(#[from] signet_net::NetError),
+}
+
+impl Coded for AgentError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Initialising => "SGAG001",
+            Self::Draining => "SGAG002",
+            Self::Busy => "SGAG003",
+            Self::Metadata => "SGAG004",
+            Self::Request(_) => "SGAG005",
+            Self::Unimplemented => "SGAG006",
+            Self::PeerUnknown => "SGAG007",
+            Self::Peer(error) => error.code(),
+            Self::AttestorFailed => "SGAG008",
+            Self::NoIdentity => "SGAG009",
+            Self::NotEntitled(_) => "SGAG010",
+            Self::SpiffeId(_) => "SGAG011",
+            Self::Audience(_) => "SGAG012",
+            Self::TokenMissing => "SGAG013",
+            Self::Token(error) => error.code(),
+            Self::Issued(_) => "SGAG014",
+            Self::Issue(error) => error.code(),
+            Self::Key(_) => "SGAG015",
+            Self::Certificate(_) => "SGAG016",
+            Self::File { .. } => "SGAG017",
+            Self::FileUnsafe { .. } => "SGAG018",
+            Self::FileForm { .. } => "SGAG019",
+            Self::NothingToJoinWith => "SGAG020",
+            Self::Join(_) => "SGAG021",
+            Self::NodeRefused { .. } => "SGAG022",
+            Self::Server(_) => "SGAG023",
+            Self::Listen(error) => error.code(),
+        }
+    }
+
+    fn remedy(&self) -> Cow<'static, str> {
+        match self {
+            Self::Peer(error) => error.remedy(),
+            Self::Token(error) => error.remedy(),
+            Self::Issue(error) => error.remedy(),
+            Self::Listen(error) => error.remedy(),
+            _ => remedy_of(REGISTER, self.code()),
+        }
+    }
+}
+
+/// The error codes of this crate.
+pub const REGISTER: &[Entry] = &[
+    Entry {
+        code: "SGAG001",
+        meaning: "the agent has no state from its server yet",
+        remedy: "wait and call again; if it stays so, ask `signet health` why the agent cannot reach its server",
+    },
+    Entry {
+        code: "SGAG002",
+        meaning: "the agent is shutting down",
+        remedy: "connect again when the agent is back",
+    },
+    Entry {
+        code: "SGAG003",
+        meaning: "too many streams are open",
+        remedy: "use one long-lived stream per process instead of one for each request",
+    },
+    Entry {
+        code: "SGAG004",
+        meaning: "a call without the Workload API's metadata",
+        remedy: "use a SPIFFE client library, or send `workload.spiffe.io: true` with each call",
+    },
+    Entry {
+        code: "SGAG005",
+        meaning: "a malformed request",
+        remedy: "send one message of the method's request type in gRPC framing",
+    },
+    Entry {
+        code: "SGAG006",
+        meaning: "a method that is not served",
+        remedy: "do not call it again; ask server reflection for what is served",
+    },
+    Entry {
+        code: "SGAG007",
+        meaning: "the kernel did not say who the caller is",
+        remedy: "connect again from a process in a PID namespace that the agent can see",
+    },
+    Entry {
+        code: "SGAG008",
+        meaning: "an attestor ended by accident",
+        remedy: "call again, and report it with the agent's log",
+    },
+    Entry {
+        code: "SGAG009",
+        meaning: "no entry matches the caller",
+        remedy: "create an entry whose selectors the process has: `signet entry create`",
+    },
+    Entry {
+        code: "SGAG010",
+        meaning: "the caller is not entitled to the SPIFFE ID it asked for",
+        remedy: "ask for one of the process's own identities, or create an entry for it",
+    },
+    Entry {
+        code: "SGAG011",
+        meaning: "not a SPIFFE ID",
+        remedy: "write it as spiffe://TRUST-DOMAIN/PATH",
+    },
+    Entry {
+        code: "SGAG012",
+        meaning: "a missing, empty or oversized audience",
+        remedy: "name 1 to 16 audiences of 1 to 512 bytes",
+    },
+    Entry {
+        code: "SGAG013",
+        meaning: "no token to validate",
+        remedy: "send the token in `svid`",
+    },
+    Entry {
+        code: "SGAG014",
+        meaning: "the server issued something else than was asked for",
+        remedy: "check that agent and server versions fit; the agent's log names the entry",
+    },
+    Entry {
+        code: "SGAG015",
+        meaning: "a key could not be made, read or used",
+        remedy: "check the key file in the state directory; without it the node must join anew",
+    },
+    Entry {
+        code: "SGAG016",
+        meaning: "a certificate could not be made or read",
+        remedy: "report it with the agent's log",
+    },
+    Entry {
+        code: "SGAG017",
+        meaning: "a file of the state directory could not be read or written",
+        remedy: "check that the directory exists, is writable for the agent's user, and that the disk is not full",
+    },
+    Entry {
+        code: "SGAG018",
+        meaning: "a file of the state directory is not safe",
+        remedy: "give it to the agent's user and take every right from others (chmod go= PATH)",
+    },
+    Entry {
+        code: "SGAG019",
+        meaning: "a file of the state directory has the wrong contents",
+        remedy: "move the state directory away and join anew with a fresh join string",
+    },
+    Entry {
+        code: "SGAG020",
+        meaning: "nothing to join with",
+        remedy: "make a join string with `signet node join-token create` and pass it with --join-file or SIGNET_JOIN",
+    },
+    Entry {
+        code: "SGAG021",
+        meaning: "a join string that cannot be read",
+        remedy: "copy it whole, as `signet node join-token create` printed it",
+    },
+    Entry {
+        code: "SGAG022",
+        meaning: "the server refused the node",
+        remedy: "make a new join string; one that was used by another key, or is old, is refused",
+    },
+    Entry {
+        code: "SGAG023",
+        meaning: "the server is not the one that was expected",
+        remedy: "check the server's address, and make a new join string if the server was set up anew",
+    },
+    Entry {
+        code: "SGAG024",
+        meaning: "the server cannot be reached",
+        remedy: "check address, network and the server's health; identities already issued are served meanwhile",
+    },
+    Entry {
+        code: "SGAG025",
+        meaning: "the server answered in an unexpected way",
+        remedy: "check that agent and server versions fit",
+    },
+    Entry {
+        code: "SGAG026",
+        meaning: "the server refused to issue",
+        remedy: "the server's code and message say why; the entry may have been deleted or changed",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_register_is_sound() {
+        assert_eq!(signet_fault::flaws(&[REGISTER]), []);
+    }
+
+    #[test]
+    fn every_error_has_a_remedy() {
+        for error in [
+            AgentError::Initialising,
+            AgentError::NoIdentity,
+            AgentError::Issue(crate::IssueError::Away(String::new())),
+            AgentError::Peer(signet_sys::SysError::PeerInvisible),
+        ] {
+            assert!(!error.remedy().is_empty(), "{error}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Messages of the Workload API, encoded once for all streams that show them.
+
+use super::svid::X509Svid;
+use bytes::Bytes;
+use prost::Message;
+use signet_crypto::Secret;
+use signet_feed::FeedEntry;
+use signet_id::TrustDomain;
+use signet_proto::workload::{JwtBundlesResponse, X509BundlesResponse, X509svid, X509svidResponse};
+use signet_trust::TrustView;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// The bundles that a group of callers may use, and the messages made of them.
+pub(crate) struct Bundles {
+    /// The own domain and those federated with.
+    pub(crate) trust: Arc<TrustView>,
+    /// The message of `FetchX509Bundles`.
+    pub(crate) x509: Bytes,
+    /// The message of `FetchJWTBundles`.
+    pub(crate) jwt: Bytes,
+    own_der: Bytes,
+    federated_der: HashMap<String, Bytes>,
+}
+
+impl Bundles {
+    /// Of the own domain of `all` and of `federation`.
+    pub(super) fn new(all: &TrustView, federation: &BTreeSet<TrustDomain>) -> Self {
+        let mut trust = TrustView::new(all.own().clone()).received(all.received_at());
+        let mut federated_der = HashMap::new();
+        let mut jwt = HashMap::new();
+        let mut own_der = Bytes::new();
+        for domain in core::iter::once(all.own()).chain(federation) {
+            let Some(bundle) = all.bundle(domain) else {
+                continue;
+            };
+            let der = Bytes::from(bundle.x509_concat_der());
+            jwt.insert(domain.id(), Bytes::from(bundle.to_jwks_json()));
+            if domain == all.own() {
+                own_der = der;
+            } else {
+                federated_der.insert(domain.id(), der);
+            }
+            trust = trust.with_bundle(Arc::clone(bundle));
+        }
+        let mut bundles = federated_der.clone();
+        bundles.insert(all.own().id(), own_der.clone());
+        Self {
+            trust: Arc::new(trust),
+            x509: frame(&X509BundlesResponse {
+                crl: Vec::new(),
+                bundles,
+            }),
+            jwt: frame(&JwtBundlesResponse { bundles: jwt }),
+            own_der,
+            federated_der,
+        }
+    }
+}
+
+/// Whether both hold the same authorities for the same trust domains. Each snapshot brings new ones, most often
+/// equal to the old; messages cannot be compared, because maps are encoded in any order.
+pub(super) fn same_authorities(one: &TrustView, other: &TrustView) -> bool {
+    one.bundles().len() == other.bundles().len()
+        && one.bundles().zip(other.bundles()).all(|(a, b)| {
+            a.trust_domain() == b.trust_domain()
+                && a.x509() == b.x509()
+                && a.to_jwks_json() == b.to_jwks_json()
+                && a.jwt()
+                    .iter()
+                    .map(|k| k.tainted)
+                    .eq(b.jwt().iter().map(|k| k.tainted))
+        })
+}
+
+/// The message of `FetchX509SVID`. The oldest of the entries that have one hint keeps it: hints are unique in a
+/// message, and no identity is withheld for want of one.
+pub(super) fn x509_svids(svids: &[(Arc<FeedEntry>, Arc<X509Svid>)], bundles: &Bundles) -> Bytes {
+    let mut hints = HashSet::new();
+    let message = X509svidResponse {
+        svids: svids
+            .iter()
+            .map(|(entry, svid)| X509svid {
+                spiffe_id: svid.id.as_str().to_owned(),
+                x509_svid: svid.chain_der.clone(),
+                x509_svid_key: svid.key_pkcs8.clone(),
+                bundle: bundles.own_der.clone(),
+                hint: unique_hint(&mut hints, entry),
+            })
+            .collect(),
+        crl: Vec::new(),
+        federated_bundles: bundles.federated_der.clone(),
+    };
+    frame(&message)
+}
+
+/// The hint of `entry`, unless an entry before it had the same.
+pub(crate) fn unique_hint<'e>(seen: &mut HashSet<&'e str>, entry: &'e FeedEntry) -> String {
+    if !entry.hint.is_empty() && seen.insert(&entry.hint) {
+        entry.hint.clone()
+    } else {
+        String::new()
+    }
+}
+
+/// `message` as gRPC sends it: not compressed, its length, its bytes. Wiped when the last holder lets go, because
+/// there may be keys in it.
+fn frame(message: &impl Message) -> Bytes {
+    let length = message.encoded_len();
+    // Of the exact size, so that growing leaves no copy behind.
+    let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);
+    bytes.push(0);
+    bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    // A vector never runs out of room.
+    let _ = message.encode(&mut bytes);
+    wiped(bytes)
+}
+
+/// Shared bytes that are zeroed when the last holder lets go.
+pub(super) fn wiped(bytes: Vec<u8>) -> Bytes {
+    struct Owner(Secret);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            self.0.expose()
+        }
+    }
+    Bytes::from_owner(Owner(Secret::new(bytes)))
+}
+
+/// One byte that says whether the message is compressed, four of its length (gRPC over HTTP/2).
+const PREFIX_BYTES: usize = 5;

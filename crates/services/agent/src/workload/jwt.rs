@@ -1,0 +1,147 @@
+//! The two unary methods.
+
+use super::{Shared, caller};
+use crate::AgentError;
+use crate::identity::{Sight, unique_hint};
+use futures_util::future::try_join_all;
+use prost_types::{ListValue, Struct, Value, value::Kind};
+use signet_feed::FeedEntry;
+use signet_id::SpiffeId;
+use signet_proto::workload::{
+    Jwtsvid, JwtsvidRequest, JwtsvidResponse, ValidateJwtsvidRequest, ValidateJwtsvidResponse,
+};
+use signet_sys::Peer;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// `FetchJWTSVID` (Workload API §6.2.1).
+pub(super) async fn fetch(
+    shared: &Shared,
+    peer: &Peer,
+    request: JwtsvidRequest,
+) -> Result<JwtsvidResponse, AgentError> {
+    check_audiences(&request.audience)?;
+    let wanted = match request.spiffe_id.as_str() {
+        "" => None,
+        id => Some(SpiffeId::parse(id).map_err(AgentError::SpiffeId)?),
+    };
+    let sight = sight(shared, peer).await?;
+    let mut hints = HashSet::new();
+    let entries: Vec<(&Arc<FeedEntry>, String)> = sight
+        .entries
+        .iter()
+        .map(|entry| (entry, unique_hint(&mut hints, entry)))
+        .filter(|(entry, _)| wanted.as_ref().is_none_or(|id| *id == entry.spiffe_id))
+        // One identity was asked for: the oldest of the entries that give it answers.
+        .take(if wanted.is_some() { 1 } else { usize::MAX })
+        .collect();
+    if entries.is_empty() {
+        return Err(AgentError::NotEntitled(request.spiffe_id));
+    }
+    let tokens = entries.into_iter().map(|(entry, hint)| {
+        let audience = &request.audience;
+        async move {
+            let token = shared.identities.jwt(entry.id, audience).await?;
+            Ok::<_, AgentError>(Jwtsvid {
+                spiffe_id: entry.spiffe_id.as_str().to_owned(),
+                svid: token.token.clone(),
+                hint,
+            })
+        }
+    });
+    Ok(JwtsvidResponse {
+        svids: try_join_all(tokens).await?,
+    })
+}
+
+/// `ValidateJWTSVID` (Workload API §6.2.3).
+pub(super) async fn validate(
+    shared: &Shared,
+    peer: &Peer,
+    request: ValidateJwtsvidRequest,
+) -> Result<ValidateJwtsvidResponse, AgentError> {
+    if request.audience.is_empty() {
+        return Err(AgentError::Audience("it is missing"));
+    }
+    if request.svid.is_empty() {
+        return Err(AgentError::TokenMissing);
+    }
+    let sight = sight(shared, peer).await?;
+    let trust = &sight.bundles.trust;
+    let verified =
+        signet_check::jwt::validate_svid(&request.svid, &request.audience, trust, shared.clock.now())?;
+    let is_own = verified.id.trust_domain() == trust.own();
+    let claims = verified
+        .claims
+        .into_iter()
+        .filter(|(name, _)| {
+            is_own || REGISTERED.contains(&name.as_str()) || shared.foreign_claims.contains(name)
+        })
+        .map(|(name, value)| {
+            // One audience may stand alone in a token; callers always get a list.
+            let value = match value {
+                serde_json::Value::String(one) if name == "aud" => serde_json::Value::Array(vec![one.into()]),
+                value => value,
+            };
+            (name, to_proto(value))
+        })
+        .collect();
+    Ok(ValidateJwtsvidResponse {
+        spiffe_id: verified.id.as_str().to_owned(),
+        claims: Some(Struct { fields: claims }),
+    })
+}
+
+async fn sight(shared: &Shared, peer: &Peer) -> Result<Arc<Sight>, AgentError> {
+    let caller = caller::of(shared, peer).await?;
+    let sight = caller.view.now();
+    if sight.entries.is_empty() {
+        return Err(AgentError::NoIdentity);
+    }
+    Ok(sight)
+}
+
+fn check_audiences(audiences: &[String]) -> Result<(), AgentError> {
+    if audiences.is_empty() {
+        return Err(AgentError::Audience("it is missing"));
+    }
+    if audiences.len() > AUDIENCES_MAX {
+        return Err(AgentError::Audience("there are more than 16"));
+    }
+    if audiences.iter().any(String::is_empty) {
+        return Err(AgentError::Audience("one is empty"));
+    }
+    if audiences
+        .iter()
+        .any(|audience| audience.len() > AUDIENCE_BYTES_MAX)
+    {
+        return Err(AgentError::Audience("one is longer than 512 bytes"));
+    }
+    Ok(())
+}
+
+/// JSON as protobuf has it. Its depth was bounded when the token was read.
+fn to_proto(value: serde_json::Value) -> Value {
+    let kind = match value {
+        serde_json::Value::Null => Kind::NullValue(0),
+        serde_json::Value::Bool(bool) => Kind::BoolValue(bool),
+        // Protobuf's only number: whole ones beyond 2^53 lose their last digits.
+        serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
+        serde_json::Value::String(text) => Kind::StringValue(text),
+        serde_json::Value::Array(list) => Kind::ListValue(ListValue {
+            values: list.into_iter().map(to_proto).collect(),
+        }),
+        serde_json::Value::Object(map) => Kind::StructValue(Struct {
+            fields: map
+                .into_iter()
+                .map(|(name, value)| (name, to_proto(value)))
+                .collect(),
+        }),
+    };
+    Value { kind: Some(kind) }
+}
+
+/// What is passed on of foreign domains' tokens (RFC 7519 §4.1): the rest means whatever its issuer likes.
+const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
+const AUDIENCES_MAX: usize = 16;
+const AUDIENCE_BYTES_MAX: usize = 512;

@@ -1,0 +1,321 @@
+//! The SPIFFE Workload API on the agent's socket, and server reflection.
+//!
+//! Streams answer with messages that are encoded once and shared by everybody who sees the same; the unary methods
+//! go through tonic. Extras of our own would be services of their own, never methods here (Workload API §2).
+
+mod body;
+mod caller;
+mod jwt;
+mod status;
+mod stream;
+
+pub(crate) use body::Reply;
+
+use crate::attest::Attestation;
+use crate::identity::Identities;
+use crate::metrics::{Series, StreamKind};
+use crate::settings::Pace;
+use crate::{AgentError, attest::Attestor};
+use bytes::Buf as _;
+use core::convert::Infallible;
+use core::task::{Context, Poll};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt as _, Limited};
+use prost::Message as _;
+use signet_net::CancellationToken;
+use signet_proto::workload::{DESCRIPTOR, X509svidRequest};
+use signet_sys::Peer;
+use signet_time::SharedClock;
+use std::collections::HashSet;
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::Arc;
+use stream::{Streams, Watcher};
+use tonic::server::Grpc;
+use tonic_prost::ProstCodec;
+use tower::ServiceExt as _;
+use tower_service::Service;
+
+/// What all calls share.
+pub(crate) struct Shared {
+    identities: Arc<Identities>,
+    attestation: Attestation,
+    streams: Streams,
+    clock: SharedClock,
+    pace: Pace,
+    series: Series,
+    foreign_claims: HashSet<String>,
+    shutdown: CancellationToken,
+    began: tokio::time::Instant,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        identities: Arc<Identities>,
+        attestors: Vec<Arc<dyn Attestor>>,
+        clock: SharedClock,
+        pace: Pace,
+        series: Series,
+        foreign_claims: HashSet<String>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            identities,
+            attestation: Attestation::new(attestors),
+            streams: Streams::default(),
+            clock,
+            pace,
+            series,
+            foreign_claims,
+            shutdown,
+            began: tokio::time::Instant::now(),
+        }
+    }
+}
+
+/// The service of the socket. A request's extensions must hold the [`Peer`], put there by whoever accepted the
+/// connection.
+#[derive(Clone)]
+pub(crate) struct WorkloadApi {
+    shared: Arc<Shared>,
+    reflection: Reflection,
+}
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+type ReplyFuture = Pin<Box<dyn Future<Output = Result<Response<Reply>, Infallible>> + Send>>;
+
+impl WorkloadApi {
+    pub(crate) fn new(shared: Arc<Shared>) -> Result<Self, AgentError> {
+        Ok(Self {
+            shared,
+            reflection: Reflection::new()?,
+        })
+    }
+
+    async fn answer<B>(self, request: Request<B>) -> Response<Reply>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Error: Into<BoxError> + Send,
+        B::Data: Send,
+    {
+        let (parts, body) = request.into_parts();
+        let Some(method) = parts.uri.path().strip_prefix(SERVICE) else {
+            return self.reflection.answer(Request::from_parts(parts, body)).await;
+        };
+        let method = Method::of(method);
+        // Before anything else: the metadata keeps browsers and other confused deputies out (Workload Endpoint §6).
+        let outcome = match check_metadata(&parts.headers) {
+            Err(error) => Err(error),
+            Ok(()) if self.shared.shutdown.is_cancelled() => Err(AgentError::Draining),
+            Ok(()) => match parts.extensions.get::<Peer>().cloned() {
+                _ if method == Method::Unsupported => Err(AgentError::Unimplemented),
+                None => Err(AgentError::PeerUnknown),
+                Some(_) if !self.shared.identities.is_ready() => Err(AgentError::Initialising),
+                Some(peer) => match method {
+                    Method::Stream(kind) => self.open(kind, peer, body).await,
+                    _ => return self.call(method, peer, Request::from_parts(parts, body)).await,
+                },
+            },
+        };
+        outcome.unwrap_or_else(|error| self.refuse(&error))
+    }
+
+    /// Opens a stream. What can be refused at once is refused without one.
+    async fn open<B>(&self, kind: StreamKind, peer: Peer, body: B) -> Result<Response<Reply>, AgentError>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Error: Into<BoxError> + Send,
+        B::Data: Send,
+    {
+        read_empty(body).await?;
+        let caller = caller::of(&self.shared, &peer).await?;
+        if caller.view.now().entries.is_empty() {
+            return Err(AgentError::NoIdentity);
+        }
+        if kind == StreamKind::X509Svid {
+            self.shared.identities.want_x509(&caller.view);
+        }
+        let watcher = Watcher::new(kind, peer, caller, Arc::clone(&self.shared))?;
+        let mut response = Response::new(Reply::stream(watcher));
+        response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC);
+        Ok(response)
+    }
+
+    /// Calls a unary method.
+    async fn call<B>(&self, method: Method, peer: Peer, request: Request<B>) -> Response<Reply>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Error: Into<BoxError> + Send,
+    {
+        let shared = Arc::clone(&self.shared);
+        let response = if method == Method::FetchJwt {
+            let codec = ProstCodec::default();
+            let service = tower::service_fn(move |request: tonic::Request<_>| {
+                let (shared, peer) = (Arc::clone(&shared), peer.clone());
+                async move { told(&shared, jwt::fetch(&shared, &peer, request.into_inner()).await) }
+            });
+            Grpc::new(codec)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .unary(service, request)
+                .await
+        } else {
+            let codec = ProstCodec::default();
+            let service = tower::service_fn(move |request: tonic::Request<_>| {
+                let (shared, peer) = (Arc::clone(&shared), peer.clone());
+                async move { told(&shared, jwt::validate(&shared, &peer, request.into_inner()).await) }
+            });
+            Grpc::new(codec)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .unary(service, request)
+                .await
+        };
+        response.map(Reply::from)
+    }
+
+    fn refuse(&self, error: &AgentError) -> Response<Reply> {
+        self.shared.series.refused(status::judge(error).1);
+        tracing::debug!(%error, "call refused");
+        status::status(error)
+            .into_http::<tonic::body::Body>()
+            .map(Reply::from)
+    }
+}
+
+fn told<T>(shared: &Shared, result: Result<T, AgentError>) -> Result<tonic::Response<T>, tonic::Status> {
+    result.map(tonic::Response::new).map_err(|error| {
+        shared.series.refused(status::judge(&error).1);
+        tracing::debug!(%error, "call refused");
+        status::status(&error)
+    })
+}
+
+impl<B> Service<Request<B>> for WorkloadApi
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError> + Send,
+    B::Data: Send,
+{
+    type Response = Response<Reply>;
+    type Error = Infallible;
+    type Future = ReplyFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { Ok(this.answer(request).await) })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Stream(StreamKind),
+    FetchJwt,
+    ValidateJwt,
+    /// The WIT methods, and whatever does not exist: a client must not retry these (Workload API §7).
+    Unsupported,
+}
+
+impl Method {
+    fn of(name: &str) -> Self {
+        match name {
+            "FetchX509SVID" => Self::Stream(StreamKind::X509Svid),
+            "FetchX509Bundles" => Self::Stream(StreamKind::X509Bundles),
+            "FetchJWTBundles" => Self::Stream(StreamKind::JwtBundles),
+            "FetchJWTSVID" => Self::FetchJwt,
+            "ValidateJWTSVID" => Self::ValidateJwt,
+            _ => Self::Unsupported,
+        }
+    }
+}
+
+/// Exactly `workload.spiffe.io: true`, once.
+fn check_metadata(headers: &HeaderMap) -> Result<(), AgentError> {
+    let mut values = headers.get_all(METADATA).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) if value.as_bytes() == b"true" => Ok(()),
+        _ => Err(AgentError::Metadata),
+    }
+}
+
+/// Reads the request of a streaming method. All three have empty messages; fields that we do not know are none of
+/// our business, but there must be one message and no more.
+async fn read_empty<B>(body: B) -> Result<(), AgentError>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError> + Send,
+    B::Data: Send,
+{
+    let mut bytes = Limited::new(body, STREAM_REQUEST_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(|_| AgentError::Request("it is cut off or too long"))?
+        .to_bytes();
+    if bytes.len() < 5 {
+        return Err(AgentError::Request("it has no message"));
+    }
+    if bytes.get_u8() != 0 {
+        return Err(AgentError::Request("compression was not agreed on"));
+    }
+    if usize::try_from(bytes.get_u32()) != Ok(bytes.len()) {
+        return Err(AgentError::Request("its length does not fit"));
+    }
+    X509svidRequest::decode(bytes).map_err(|_| AgentError::Request("it is not protobuf"))?;
+    Ok(())
+}
+
+type Inner<S> = tower::util::BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, S>;
+
+/// gRPC server reflection, in the version that tools speak and the one that they spoke before.
+#[derive(Clone)]
+struct Reflection {
+    v1: Inner<Infallible>,
+    v1alpha: Inner<Infallible>,
+}
+
+impl Reflection {
+    fn new() -> Result<Self, AgentError> {
+        let failed = |_| AgentError::Server("the API's description cannot be read".to_owned());
+        let builder = || {
+            tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTOR)
+        };
+        Ok(Self {
+            v1: Inner::new(builder().build_v1().map_err(failed)?),
+            v1alpha: Inner::new(builder().build_v1alpha().map_err(failed)?),
+        })
+    }
+
+    async fn answer<B>(&self, request: Request<B>) -> Response<Reply>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Error: Into<BoxError> + Send,
+        B::Data: Send,
+    {
+        let service = match request.uri().path() {
+            path if path.starts_with("/grpc.reflection.v1.ServerReflection/") => &self.v1,
+            path if path.starts_with("/grpc.reflection.v1alpha.ServerReflection/") => &self.v1alpha,
+            _ => {
+                return status::status(&AgentError::Unimplemented)
+                    .into_http::<tonic::body::Body>()
+                    .map(Reply::from);
+            }
+        };
+        let body = |body: B| {
+            tonic::body::Body::new(
+                body.map_frame(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))),
+            )
+        };
+        let Ok(response) = service.clone().oneshot(request.map(body)).await;
+        response.map(Reply::from)
+    }
+}
+
+const SERVICE: &str = "/SpiffeWorkloadAPI/";
+const METADATA: &str = "workload.spiffe.io";
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+/// An empty message with room for fields that a later version may add.
+const STREAM_REQUEST_BYTES_MAX: usize = 4 << 10;
+/// A token, or sixteen audiences of 512 bytes, and room to spare.
+const REQUEST_BYTES_MAX: usize = 64 << 10;

@@ -1,0 +1,182 @@
+use super::Shared;
+use super::caller::Caller;
+use super::status::{judge, status};
+use crate::AgentError;
+use crate::identity::{Sight, X509Sight};
+use crate::metrics::{StreamKind, StreamLabels};
+use bytes::Bytes;
+use signet_sys::Peer;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+use tonic::Status;
+use tracing::info;
+
+/// One open stream: what it shows, and what ends it.
+pub(super) struct Watcher {
+    kind: StreamKind,
+    sight: watch::Receiver<Arc<Sight>>,
+    /// What was sent last: only what differs is sent.
+    sent: Option<Bytes>,
+    peer: Peer,
+    shared: Arc<Shared>,
+    // Held so that the view lives, and is kept up to date, as long as this stream.
+    _caller: Arc<Caller>,
+    _open: Open,
+}
+
+/// What happens next on a stream.
+pub(super) enum Step {
+    Message(Bytes),
+    End(Status),
+}
+
+impl Watcher {
+    pub(super) fn new(
+        kind: StreamKind,
+        peer: Peer,
+        caller: Arc<Caller>,
+        shared: Arc<Shared>,
+    ) -> Result<Self, AgentError> {
+        let open = Open::new(&shared, kind, &peer)?;
+        Ok(Self {
+            kind,
+            sight: caller.view.subscribe(),
+            sent: None,
+            peer,
+            shared,
+            _caller: caller,
+            _open: open,
+        })
+    }
+
+    /// Waits for the next message or the end.
+    pub(super) async fn step(mut self) -> (Option<Self>, Step) {
+        match self.next().await {
+            Ok(message) => {
+                self.sent = Some(message.clone());
+                (Some(self), Step::Message(message))
+            }
+            Err(error) => {
+                self.shared.series.refused(judge(&error).1);
+                info!(pid = self.peer.pid(), stream = self.kind.as_str(), %error, "stream ends");
+                (None, Step::End(status(&error)))
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Result<Bytes, AgentError> {
+        loop {
+            let shown = show(&self.sight.borrow_and_update(), self.kind)?;
+            if let Some(message) = shown
+                && self.sent.as_ref().is_none_or(|sent| !same(sent, &message))
+            {
+                self.peer.still_same().map_err(changed)?;
+                return Ok(message);
+            }
+            tokio::select! {
+                biased;
+                () = self.shared.shutdown.cancelled() => return Err(AgentError::Draining),
+                ended = self.peer.exited() => {
+                    ended?;
+                    return Err(changed(signet_sys::PeerChanged::Ended));
+                }
+                changed = self.sight.changed() => changed.map_err(|_| AgentError::Draining)?,
+                () = tokio::time::sleep(self.shared.pace.recheck) => self.peer.still_same().map_err(changed)?,
+            }
+        }
+    }
+}
+
+/// The message that `sight` has for streams of `kind`; none yet, or the reason to end them.
+pub(super) fn show(sight: &Sight, kind: StreamKind) -> Result<Option<Bytes>, AgentError> {
+    if sight.entries.is_empty() {
+        return Err(AgentError::NoIdentity);
+    }
+    match kind {
+        StreamKind::X509Bundles => Ok(Some(sight.bundles.x509.clone())),
+        StreamKind::JwtBundles => Ok(Some(sight.bundles.jwt.clone())),
+        StreamKind::X509Svid => match &sight.x509 {
+            X509Sight::Ready(message) => Ok(Some(message.clone())),
+            X509Sight::Pending => Ok(None),
+            X509Sight::Unavailable => {
+                Err(crate::IssueError::Away("no x509-svid could be had".to_owned()).into())
+            }
+        },
+    }
+}
+
+/// Messages are shared, so the same message is the same memory.
+fn same(one: &Bytes, other: &Bytes) -> bool {
+    core::ptr::eq(one.as_ptr(), other.as_ptr()) && one.len() == other.len()
+}
+
+fn changed(changed: signet_sys::PeerChanged) -> AgentError {
+    AgentError::Peer(changed.into())
+}
+
+/// Counts open streams, all together and by process.
+#[derive(Default)]
+pub(super) struct Streams(Mutex<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    by_process: HashMap<Process, usize>,
+}
+
+/// Number and start time: a process, even when its number is used again.
+type Process = (u32, u64);
+
+/// One open stream's place.
+struct Open {
+    shared: Arc<Shared>,
+    process: Process,
+    labels: StreamLabels,
+}
+
+impl Open {
+    fn new(shared: &Arc<Shared>, kind: StreamKind, peer: &Peer) -> Result<Self, AgentError> {
+        let process = (peer.pid(), peer.start_time());
+        let mut counts = shared.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_process = counts.by_process.get(&process).copied().unwrap_or(0);
+        if counts.all >= STREAMS_MAX || of_process >= STREAMS_PER_PROCESS_MAX {
+            return Err(AgentError::Busy);
+        }
+        counts.all += 1;
+        *counts.by_process.entry(process).or_default() += 1;
+        drop(counts);
+        let labels = StreamLabels { kind };
+        shared.series.streams.get_or_create(&labels).inc();
+        Ok(Self {
+            shared: Arc::clone(shared),
+            process,
+            labels,
+        })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.shared.series.streams.get_or_create(&self.labels).dec();
+        let mut counts = self
+            .shared
+            .streams
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        counts.all = counts.all.saturating_sub(1);
+        if let Entry::Occupied(mut of_process) = counts.by_process.entry(self.process) {
+            *of_process.get_mut() -= 1;
+            if *of_process.get() == 0 {
+                of_process.remove();
+            }
+        }
+    }
+}
+
+/// About 22 KiB each where each has its own connection.
+const STREAMS_MAX: usize = 65_536;
+/// One process needs three. More than this is a leak, and must not take the others' places.
+const STREAMS_PER_PROCESS_MAX: usize = 4096;
