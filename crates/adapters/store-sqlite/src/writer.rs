@@ -5,7 +5,7 @@ use crate::slots::Slots;
 use crate::{SqliteError, sql};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use signet_fault::failpoint;
-use signet_store::group::Queue;
+use signet_store::group::{CloseOnDrop, Queue};
 use signet_store::{Batch, Cause, Change, CommitError, Committed, Cursor, Kind, Seq, StoreError, chain};
 use signet_time::UnixTime;
 use std::path::PathBuf;
@@ -70,7 +70,6 @@ type Commit = (Batch, oneshot::Sender<Result<Committed, CommitError>>);
 impl Writer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
-        // If this thread panics, callers must be refused instead of waiting.
         let _close = CloseOnDrop(Arc::clone(&self.queue));
         while let Some(jobs) = self.queue.take(GROUP_JOBS_MAX, GROUP_BYTES_MAX) {
             let mut group = Vec::with_capacity(jobs.len());
@@ -424,16 +423,4 @@ pub(crate) fn restore(conn: &Connection, path: &std::path::Path) -> Result<(Slot
         }
     }
     Ok((slots, cursor))
-}
-
-struct CloseOnDrop(Arc<Queue<Job>>);
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        self.0.close();
-        // What is left will not be done; dropping it tells those who wait.
-        while let Some(left) = self.0.take(usize::MAX, usize::MAX) {
-            drop(left);
-        }
-    }
 }

@@ -1,7 +1,8 @@
 //! The queue before a backend's one writer: callers put work in, the writer takes all that has gathered, so that one
 //! flush serves many.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A bounded queue of work, each piece with a size in bytes.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub struct Queue<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    items: std::collections::VecDeque<(T, usize)>,
+    items: VecDeque<(T, usize)>,
     bytes: usize,
     closed: bool,
 }
@@ -35,7 +36,7 @@ impl<T> Queue<T> {
     pub fn new(items_max: usize, bytes_max: usize) -> Self {
         Self {
             state: Mutex::new(State {
-                items: std::collections::VecDeque::new(),
+                items: VecDeque::new(),
                 bytes: 0,
                 closed: false,
             }),
@@ -98,6 +99,20 @@ impl<T> Queue<T> {
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes a queue when dropped, and drops what is still in it. The thread that takes from a queue holds one, so that
+/// callers are refused instead of waiting should it panic.
+#[derive(Debug)]
+pub struct CloseOnDrop<T>(pub Arc<Queue<T>>);
+
+impl<T> Drop for CloseOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.close();
+        while let Some(left) = self.0.take(usize::MAX, usize::MAX) {
+            drop(left);
+        }
     }
 }
 
