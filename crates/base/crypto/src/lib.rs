@@ -19,6 +19,7 @@
 //! # Ok::<(), signet_crypto::CryptoError>(())
 //! ```
 
+mod algorithm_id;
 mod der;
 pub mod digest;
 mod ed25519;

@@ -1,5 +1,5 @@
+use crate::algorithm_id::AlgorithmId;
 use crate::der::{self, Reader};
-use crate::public::AlgorithmId;
 use crate::{CryptoError, KeyKind, PublicKey, Secret, SignatureAlgorithm, SignatureEncoding, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
