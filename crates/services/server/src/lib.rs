@@ -1,1 +1,16 @@
-//! The Signet server: puts the domain, the adapters and the surfaces together.
+//! The Signet server: puts the domain, the adapters and the surfaces together, and has no logic of its own.
+//!
+//! [`init`] makes a server's directory, [`Server::start`] runs it until its [`Handle`] is told to stop. Time comes
+//! from the clock that is handed in.
+
+mod config;
+mod error;
+mod handle;
+mod init;
+mod storage;
+mod trust;
+
+pub use config::{Config, Storage};
+pub use error::{Cause, REGISTER, ServerError};
+pub use handle::{Addresses, Handle};
+pub use init::{InitOptions, InitSummary, init};

@@ -1,0 +1,169 @@
+use crate::storage::{self, Opened};
+use crate::{Config, ServerError};
+use serde::Serialize;
+use signet_crypto::digest;
+use signet_id::TrustDomain;
+use signet_keys::{FileSeal, Keys, KeysConfig, Purpose, X509Algorithm};
+use signet_record::Recorder;
+use signet_time::SharedClock;
+use signet_x509::pem;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a new server is to be.
+#[derive(Clone, Debug)]
+pub struct InitOptions {
+    /// Its directory: absent or empty.
+    pub dir: PathBuf,
+    /// Its trust domain.
+    pub trust_domain: TrustDomain,
+    /// What seals its keys, such as `file=/etc/signet/seal.key`. A key file that is there is used, else one is made.
+    pub seal: String,
+    /// The kind of its X.509 keys.
+    pub x509: X509Algorithm,
+}
+
+/// What was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct InitSummary {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The trust domain.
+    pub trust_domain: TrustDomain,
+    /// The file of the seal's key. Without it the keys cannot be opened, by nobody.
+    pub seal_key: PathBuf,
+    /// Whether that file was made now.
+    pub seal_key_made: bool,
+    /// A settings file that runs the server.
+    pub config: PathBuf,
+    /// SHA-256 of each root certificate, the active one first, in hexadecimal digits.
+    pub root_sha256: Vec<String>,
+    /// The root certificates as PEM.
+    pub root_pem: String,
+}
+
+/// Makes the directory of a new server: change log, record, sealed keys, settings.
+///
+/// Nothing that was there before is touched. What was made is removed again if anything fails.
+///
+/// # Errors
+/// [`ServerError::NotEmpty`] where the directory holds something, [`ServerError::SealInside`], and what its parts say.
+pub async fn init(options: InitOptions, clock: SharedClock) -> Result<InitSummary, ServerError> {
+    let seal_key =
+        std::path::absolute(storage::seal_path(&options.seal)?).map_err(storage::unusable(&options.dir))?;
+    let dir = std::path::absolute(&options.dir).map_err(storage::unusable(&options.dir))?;
+    if seal_key.starts_with(&dir) {
+        return Err(ServerError::SealInside { key: seal_key });
+    }
+    let was_there = dir.exists();
+    storage::make_dir(&dir)?;
+    if !storage::is_empty(&dir)? {
+        return Err(ServerError::NotEmpty { dir });
+    }
+    let seal_key_made = !seal_key.exists();
+    let made = fill(&options, &dir, &seal_key, seal_key_made, clock).await;
+    if made.is_err() {
+        // Best effort: the first error is the one to tell, and what cannot be removed is found by the next attempt.
+        clean(&dir, was_there);
+        if seal_key_made {
+            let _ = fs::remove_file(&seal_key);
+        }
+    }
+    made
+}
+
+async fn fill(
+    options: &InitOptions,
+    dir: &Path,
+    seal_key: &Path,
+    seal_key_made: bool,
+    clock: SharedClock,
+) -> Result<InitSummary, ServerError> {
+    storage::check_dir(dir)?;
+    let seal = if seal_key_made {
+        FileSeal::create(seal_key).map_err(ServerError::part("make the seal's key"))?
+    } else {
+        FileSeal::open(seal_key).map_err(ServerError::part("open the seal"))?
+    };
+    let Opened { log, journal, seal } = storage::open_files(dir, Arc::new(seal))?;
+    let config = KeysConfig {
+        x509: options.x509,
+        ..KeysConfig::new(options.trust_domain.clone())
+    };
+    let keys = Keys::open(log, seal, Recorder::new(journal), config)
+        .await
+        .map_err(ServerError::part("open the keys"))?;
+    keys.ensure(clock.now())
+        .await
+        .map_err(ServerError::part("make the keys"))?;
+    let roots: Vec<_> = keys
+        .published(Purpose::X509Root)
+        .iter()
+        .filter_map(|key| key.certificate().cloned())
+        .collect();
+    let settings = dir.join("server.toml");
+    storage::write_new(&settings, settings_text(options, dir, seal_key).as_bytes())
+        .map_err(storage::unusable(dir))?;
+    storage::write_marker(dir, &options.trust_domain, false)?;
+    Ok(InitSummary {
+        dir: dir.to_owned(),
+        trust_domain: options.trust_domain.clone(),
+        seal_key: seal_key.to_owned(),
+        seal_key_made,
+        config: settings,
+        root_sha256: roots
+            .iter()
+            .map(|root| digest::hex(&digest::sha256(root)))
+            .collect(),
+        root_pem: pem::encode_certs(&roots),
+    })
+}
+
+fn clean(dir: &Path, was_there: bool) {
+    if !was_there {
+        let _ = fs::remove_dir_all(dir);
+        return;
+    }
+    // It was empty before, so everything in it is ours.
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let _ = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => fs::remove_dir_all(path),
+            _ => fs::remove_file(path),
+        };
+    }
+}
+
+fn settings_text(options: &InitOptions, dir: &Path, seal_key: &Path) -> String {
+    // Written through the TOML of JSON strings: both quote and escape alike.
+    let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
+    let seal = serde_json::Value::from(format!("file={}", seal_key.display()));
+    format!(
+        r#"# A Signet server. Change it to fit, then: signet server run --config FILE
+trust_domain = "{trust_domain}"
+data_dir = {dir}
+seal = {seal}
+
+# Where agents find this server, HOST:PORT; goes into join strings.
+advertise = ["127.0.0.1:{agents}"]
+
+[listen]
+agents = "127.0.0.1:{agents}"       # "0.0.0.0:{agents}" for agents on other machines
+metrics = "127.0.0.1:{metrics}"     # /metrics, /health/live, /health/ready
+api = "{api}"   # the administration API
+# api_group = "signet"              # its members are administrators, beside root and this server's user
+
+[svid]
+x509_alg = "{x509}"
+jwt_issuer = "{issuer}"
+"#,
+        trust_domain = options.trust_domain,
+        dir = quoted(dir),
+        agents = Config::AGENTS_PORT,
+        metrics = Config::METRICS_PORT,
+        api = Config::API_SOCKET,
+        x509 = options.x509.as_str(),
+        issuer = Config::JWT_ISSUER,
+    )
+}
