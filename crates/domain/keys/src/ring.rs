@@ -31,7 +31,6 @@ pub(crate) const SEAL_KEY: &[u8] = b"seal";
 pub(crate) const SEAL_TEXT: &[u8] = b"signet seal check";
 
 /// A key of the trust domain with all that is needed to use it.
-#[derive(Debug)]
 pub struct IssuingKey {
     kid: String,
     state: KeyState,
@@ -53,7 +52,6 @@ pub struct Times {
     pub retired: Option<UnixTime>,
 }
 
-#[derive(Debug)]
 struct Material {
     purpose: Purpose,
     public_key: PublicKey,
@@ -148,6 +146,18 @@ impl IssuingKey {
         self.issuer()
             .and_then(|own| own.certificate().authority_key_id())
             .is_some_and(|id| id == issuer.public_key().key_id())
+    }
+}
+
+impl core::fmt::Debug for IssuingKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("IssuingKey")
+            .field("kid", &self.kid)
+            .field("purpose", &self.purpose())
+            .field("state", &self.state)
+            .field("is_tainted", &self.is_tainted)
+            .field("times", &self.times)
+            .finish_non_exhaustive()
     }
 }
 
