@@ -1,7 +1,8 @@
+use crate::der::{BIT_STRING, NotDer, Reader, SEQUENCE, whole_bits};
 use crate::names::AltNames;
 use crate::serial::hex;
-use crate::{Der, X509Error};
-use signet_crypto::{PublicKey, digest};
+use crate::{Der, X509Error, algorithm};
+use signet_crypto::{PublicKey, SignatureEncoding, digest};
 use signet_time::UnixTime;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
@@ -250,11 +251,35 @@ impl Certificate {
         self.authority_key_id.as_deref()
     }
 
+    /// That `key` signed the certificate. Looks at nothing else: names, times and usages are the caller's to check.
+    ///
+    /// # Errors
+    /// [`X509Error::Malformed`] where the algorithm is unknown or not the key's, [`X509Error::Crypto`] where the
+    /// signature does not verify.
+    pub fn verify_signed_by(&self, key: &PublicKey) -> Result<(), X509Error> {
+        let malformed = |what| X509Error::Malformed { what };
+        let (tbs, algorithm, signature) = parts(&self.der).map_err(|NotDer| malformed("outermost parts"))?;
+        let algorithm = algorithm::from_identifier(algorithm)
+            .filter(|algorithm| key.kind().supports(*algorithm))
+            .ok_or(malformed("signature algorithm"))?;
+        Ok(key.verify(algorithm, SignatureEncoding::Asn1, tbs, signature)?)
+    }
+
     /// SHA-256 of the whole certificate.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
         digest::sha256(&self.der)
     }
+}
+
+/// To-be-signed bytes, contents of the AlgorithmIdentifier, signature.
+fn parts(der: &[u8]) -> Result<(&[u8], &[u8], &[u8]), NotDer> {
+    let mut reader = Reader::new(Reader::only(der, SEQUENCE)?.content);
+    let tbs = reader.expect(SEQUENCE)?;
+    let algorithm = reader.expect(SEQUENCE)?;
+    let signature = whole_bits(&reader.expect(BIT_STRING)?)?;
+    reader.finish()?;
+    Ok((tbs.raw, algorithm.content, signature))
 }
 
 fn time(secs: i64) -> UnixTime {

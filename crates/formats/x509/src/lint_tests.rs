@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::issuer::capture;
-use crate::template::tests::{END, START, Fixture, ca, leaf};
+use crate::template::tests::{END, Fixture, START, ca, leaf};
 use crate::{SvidLeaf, X509Error};
-use rcgen::{CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber};
+use rcgen::{
+    CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyUsagePurpose,
+    SanType, SerialNumber,
+};
 use signet_crypto::{KeyKind, SignatureAlgorithm};
 
 const ALGORITHM: SignatureAlgorithm = SignatureAlgorithm::Ed25519;
@@ -17,7 +20,10 @@ fn expected<'a>(leaf: &'a SvidLeaf, fixture: &'a Fixture) -> Expected<'a> {
         serial: leaf.serial,
         not_before: leaf.not_before,
         not_after: leaf.not_after,
-        subject: Subject::Leaf { id: &leaf.id, dns_names: &leaf.dns_names },
+        subject: Subject::Leaf {
+            id: &leaf.id,
+            dns_names: &leaf.dns_names,
+        },
     }
 }
 
@@ -62,7 +68,10 @@ fn uri(text: &str) -> SanType {
 }
 
 fn replace(bytes: &mut Vec<u8>, from: &[u8], to: &[u8]) {
-    let at = bytes.windows(from.len()).position(|w| w == from).expect("fixture holds the bytes");
+    let at = bytes
+        .windows(from.len())
+        .position(|w| w == from)
+        .expect("fixture holds the bytes");
     bytes.splice(at..at + from.len(), to.iter().copied());
 }
 
@@ -87,31 +96,56 @@ fn version() {
 fn serial() {
     for wrong in [&[0_u8][..], &[1], &[1; 21]] {
         let number = SerialNumber::from_slice(wrong);
-        assert_eq!(changed(|t| t.serial_number = Some(number)), Err(LintError::Serial), "{wrong:?}");
+        assert_eq!(
+            changed(|t| t.serial_number = Some(number)),
+            Err(LintError::Serial),
+            "{wrong:?}"
+        );
     }
     // The same digits as a negative number: the first bit set without a zero byte before it.
-    assert!(!serial_is(&[0x80, 1], Serial::new(0x8001_u128.to_be_bytes()).unwrap()));
-    assert!(serial_is(&[0, 0x80, 1], Serial::new(0x8001_u128.to_be_bytes()).unwrap()));
-    assert!(!serial_is(&[0, 0x70, 1], Serial::new(0x7001_u128.to_be_bytes()).unwrap()), "longer than need be");
+    assert!(!serial_is(
+        &[0x80, 1],
+        Serial::new(0x8001_u128.to_be_bytes()).unwrap()
+    ));
+    assert!(serial_is(
+        &[0, 0x80, 1],
+        Serial::new(0x8001_u128.to_be_bytes()).unwrap()
+    ));
+    assert!(
+        !serial_is(&[0, 0x70, 1], Serial::new(0x7001_u128.to_be_bytes()).unwrap()),
+        "longer than need be"
+    );
     assert!(!serial_is(&[], Serial::new([1; 16]).unwrap()));
 }
 
 #[test]
 fn issuer_name() {
-    assert_eq!(admitted(|e| e.issuer_name = &[0x30, 0]), Err(LintError::IssuerName));
+    assert_eq!(
+        admitted(|e| e.issuer_name = &[0x30, 0]),
+        Err(LintError::IssuerName)
+    );
 }
 
 #[test]
 fn validity() {
-    assert_eq!(admitted(|e| e.not_before = START + core::time::Duration::from_secs(1)), Err(LintError::Validity));
-    assert_eq!(admitted(|e| e.not_after = END + core::time::Duration::from_secs(1)), Err(LintError::Validity));
+    assert_eq!(
+        admitted(|e| e.not_before = START + core::time::Duration::from_secs(1)),
+        Err(LintError::Validity)
+    );
+    assert_eq!(
+        admitted(|e| e.not_after = END + core::time::Duration::from_secs(1)),
+        Err(LintError::Validity)
+    );
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     assert_eq!(changed(|t| t.not_after = epoch), Err(LintError::Validity));
 }
 
 #[test]
 fn subject() {
-    assert_eq!(changed(|t| t.distinguished_name.push(DnType::CommonName, "x")), Err(LintError::Subject));
+    assert_eq!(
+        changed(|t| t.distinguished_name.push(DnType::CommonName, "x")),
+        Err(LintError::Subject)
+    );
 }
 
 #[test]
@@ -121,7 +155,10 @@ fn public_key() {
     let tbs = mine.tbs(&fixture.issuer, ALGORITHM).unwrap();
     assert_eq!(check(tbs.bytes(), &expected(&mine, &fixture)), Ok(()));
     other.id = mine.id.clone();
-    assert_eq!(check(tbs.bytes(), &expected(&other, &fixture)), Err(LintError::PublicKey));
+    assert_eq!(
+        check(tbs.bytes(), &expected(&other, &fixture)),
+        Err(LintError::PublicKey)
+    );
 }
 
 #[test]
@@ -135,11 +172,26 @@ fn duplicate_unknown_and_missing_extensions() {
         changed(|t| t.custom_extensions.push(null(&[1, 2, 3, 4]))),
         Err(LintError::UnknownExtension)
     );
-    assert_eq!(changed(|t| t.custom_extensions.clear()), Err(LintError::MissingExtension));
-    assert_eq!(changed(|t| t.extended_key_usages.clear()), Err(LintError::MissingExtension));
-    assert_eq!(changed(|t| t.key_usages.clear()), Err(LintError::MissingExtension));
-    assert_eq!(changed(|t| t.subject_alt_names.clear()), Err(LintError::MissingExtension));
-    assert_eq!(changed(|t| t.is_ca = IsCa::NoCa), Err(LintError::MissingExtension));
+    assert_eq!(
+        changed(|t| t.custom_extensions.clear()),
+        Err(LintError::MissingExtension)
+    );
+    assert_eq!(
+        changed(|t| t.extended_key_usages.clear()),
+        Err(LintError::MissingExtension)
+    );
+    assert_eq!(
+        changed(|t| t.key_usages.clear()),
+        Err(LintError::MissingExtension)
+    );
+    assert_eq!(
+        changed(|t| t.subject_alt_names.clear()),
+        Err(LintError::MissingExtension)
+    );
+    assert_eq!(
+        changed(|t| t.is_ca = IsCa::NoCa),
+        Err(LintError::MissingExtension)
+    );
     assert_eq!(
         changed(|t| t.use_authority_key_identifier_extension = false),
         Err(LintError::MissingExtension)
@@ -165,9 +217,15 @@ fn spiffe_27_exactly_one_uri_name() {
 #[test]
 fn names_beside_the_uri() {
     let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
-    assert_eq!(changed(|t| t.subject_alt_names.push(dns("b.example"))), Err(LintError::OtherName));
+    assert_eq!(
+        changed(|t| t.subject_alt_names.push(dns("b.example"))),
+        Err(LintError::OtherName)
+    );
     let mail = SanType::Rfc822Name("a@example.org".try_into().unwrap());
-    assert_eq!(changed(|t| t.subject_alt_names.push(mail)), Err(LintError::OtherName));
+    assert_eq!(
+        changed(|t| t.subject_alt_names.push(mail)),
+        Err(LintError::OtherName)
+    );
 }
 
 #[test]
@@ -176,7 +234,10 @@ fn spiffe_28_the_uri_name_is_critical_without_subject() {
     let plain = |tbs: &mut Vec<u8>| {
         replace(tbs, &[0x55, 0x1d, 0x11, 1, 1, 0xff], &[0x55, 0x1d, 0x11, 1, 1, 0]);
     };
-    assert!(matches!(patched(plain), Err(LintError::AltNameCritical | LintError::Malformed)));
+    assert!(matches!(
+        patched(plain),
+        Err(LintError::AltNameCritical | LintError::Malformed)
+    ));
 }
 
 #[test]
@@ -192,14 +253,25 @@ fn spiffe_29_key_usage() {
     let plain = |tbs: &mut Vec<u8>| {
         replace(tbs, &[0x55, 0x1d, 0x0f, 1, 1, 0xff], &[0x55, 0x1d, 0x0f, 1, 1, 0]);
     };
-    assert!(matches!(patched(plain), Err(LintError::KeyUsageCritical | LintError::Malformed)));
+    assert!(matches!(
+        patched(plain),
+        Err(LintError::KeyUsageCritical | LintError::Malformed)
+    ));
 }
 
 #[test]
 fn spiffe_29_extended_key_usage() {
     use ExtendedKeyUsagePurpose::{Any, ClientAuth, CodeSigning, ServerAuth};
-    for wrong in [vec![ServerAuth], vec![ClientAuth], vec![ServerAuth, ClientAuth, CodeSigning], vec![Any]] {
-        assert_eq!(changed(|t| t.extended_key_usages = wrong), Err(LintError::ExtendedKeyUsage));
+    for wrong in [
+        vec![ServerAuth],
+        vec![ClientAuth],
+        vec![ServerAuth, ClientAuth, CodeSigning],
+        vec![Any],
+    ] {
+        assert_eq!(
+            changed(|t| t.extended_key_usages = wrong),
+            Err(LintError::ExtendedKeyUsage)
+        );
     }
 }
 
@@ -211,8 +283,14 @@ fn spiffe_29_a_leaf_is_no_ca() {
 
 #[test]
 fn key_identifiers() {
-    assert_eq!(admitted(|e| e.issuer_key_id = Some(&[1; 20])), Err(LintError::AuthorityKeyId));
-    assert_eq!(admitted(|e| e.issuer_key_id = None), Err(LintError::AuthorityKeyId));
+    assert_eq!(
+        admitted(|e| e.issuer_key_id = Some(&[1; 20])),
+        Err(LintError::AuthorityKeyId)
+    );
+    assert_eq!(
+        admitted(|e| e.issuer_key_id = None),
+        Err(LintError::AuthorityKeyId)
+    );
     assert_eq!(
         changed(|t| t.key_identifier_method = KeyIdMethod::Sha256),
         Err(LintError::SubjectKeyId),
@@ -227,7 +305,10 @@ fn no_rev_avail() {
         Err(LintError::NoRevAvail)
     );
     let content = CustomExtension::from_oid_content(&[2, 5, 29, 56], vec![4, 0]);
-    assert_eq!(changed(|t| t.custom_extensions[0] = content), Err(LintError::NoRevAvail));
+    assert_eq!(
+        changed(|t| t.custom_extensions[0] = content),
+        Err(LintError::NoRevAvail)
+    );
 }
 
 #[test]
@@ -240,9 +321,14 @@ fn a_ca_is_held_to_its_own_profile() {
         template.use_authority_key_identifier_extension = true;
         change(&mut template);
         let issuer = &fixture.issuer;
-        let tbs =
-            capture(&template, &intermediate.public_key, issuer.parameters(), issuer.public_key(), ALGORITHM)
-                .unwrap();
+        let tbs = capture(
+            &template,
+            &intermediate.public_key,
+            issuer.parameters(),
+            issuer.public_key(),
+            ALGORITHM,
+        )
+        .unwrap();
         check(
             &tbs,
             &Expected {
@@ -261,17 +347,25 @@ fn a_ca_is_held_to_its_own_profile() {
         )
     };
     assert_eq!(lint(&|_| {}), Ok(()));
-    assert_eq!(lint(&|t| t.key_usages.push(KeyUsagePurpose::DigitalSignature)), Err(LintError::KeyUsage));
+    assert_eq!(
+        lint(&|t| t.key_usages.push(KeyUsagePurpose::DigitalSignature)),
+        Err(LintError::KeyUsage)
+    );
     assert_eq!(lint(&|t| t.key_usages.clear()), Err(LintError::MissingExtension));
     let unbounded = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    assert_eq!(lint(&|t| t.is_ca = unbounded.clone()), Err(LintError::BasicConstraints));
+    assert_eq!(
+        lint(&|t| t.is_ca = unbounded.clone()),
+        Err(LintError::BasicConstraints)
+    );
     assert_eq!(
         lint(&|t| t.subject_alt_names = vec![uri("spiffe://example.org/path")]),
         Err(LintError::UriName),
         "spiffe-31"
     );
     assert_eq!(
-        lint(&|t| t.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 56], vec![5, 0]))),
+        lint(&|t| t
+            .custom_extensions
+            .push(CustomExtension::from_oid_content(&[2, 5, 29, 56], vec![5, 0]))),
         Err(LintError::UnknownExtension),
         "noRevAvail is for leaves (RFC 9608 §2)"
     );

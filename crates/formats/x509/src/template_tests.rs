@@ -35,7 +35,10 @@ fn ca_template(kind: CaKind, key: &LocalKey) -> CaCert {
 }
 
 pub(crate) fn ca() -> Ca {
-    Ca(ca_template(CaKind::Intermediate, &LocalKey::generate(KeyKind::P256).unwrap()))
+    Ca(ca_template(
+        CaKind::Intermediate,
+        &LocalKey::generate(KeyKind::P256).unwrap(),
+    ))
 }
 
 pub(crate) fn leaf() -> SvidLeaf {
@@ -50,7 +53,9 @@ pub(crate) fn leaf() -> SvidLeaf {
 }
 
 fn sign(key: &LocalKey, tbs: Tbs) -> crate::Der {
-    let signature = key.sign(tbs.algorithm(), SignatureEncoding::Asn1, tbs.bytes()).unwrap();
+    let signature = key
+        .sign(tbs.algorithm(), SignatureEncoding::Asn1, tbs.bytes())
+        .unwrap();
     tbs.assemble(&signature).unwrap()
 }
 
@@ -65,7 +70,8 @@ impl Fixture {
 
     fn local(&self) -> KeyPair {
         let pkcs8 = self.key.to_pkcs8().unwrap();
-        let algorithm = crate::algorithm::signature(self.key.public_key().kind().default_algorithm()).unwrap();
+        let algorithm =
+            crate::algorithm::signature(self.key.public_key().kind().default_algorithm()).unwrap();
         KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8.expose().into(), algorithm).unwrap()
     }
 }
@@ -83,7 +89,12 @@ fn verifies(der: &[u8], key: &LocalKey) {
     assert_eq!(parsed.signature_algorithm, parsed.tbs_certificate.signature);
     let algorithm = key.public_key().kind().default_algorithm();
     key.public_key()
-        .verify(algorithm, SignatureEncoding::Asn1, &tbs_of(der), &parsed.signature_value.data)
+        .verify(
+            algorithm,
+            SignatureEncoding::Asn1,
+            &tbs_of(der),
+            &parsed.signature_value.data,
+        )
         .unwrap();
 }
 
@@ -110,7 +121,11 @@ fn captured_bytes_are_those_of_a_local_build() {
         let subject = crate::algorithm::SubjectKey::new(&intermediate.public_key).unwrap();
         let built_intermediate = parameters.signed_by(&subject, &issuer).unwrap();
         let tbs = intermediate.tbs(&fixture.issuer, algorithm).unwrap();
-        assert_eq!(tbs.bytes(), tbs_of(built_intermediate.der()), "intermediate {kind:?}");
+        assert_eq!(
+            tbs.bytes(),
+            tbs_of(built_intermediate.der()),
+            "intermediate {kind:?}"
+        );
         let intermediate = sign(&fixture.key, tbs);
         verifies(&intermediate, &fixture.key);
 
@@ -145,10 +160,19 @@ fn ml_dsa_certificates_verify() {
 #[test]
 fn every_key_kind_can_be_a_leafs() {
     let fixture = Fixture::new(KeyKind::P256);
-    for kind in [KeyKind::P256, KeyKind::P384, KeyKind::P521, KeyKind::Ed25519, KeyKind::MlDsa44, KeyKind::MlDsa87] {
+    for kind in [
+        KeyKind::P256,
+        KeyKind::P384,
+        KeyKind::P521,
+        KeyKind::Ed25519,
+        KeyKind::MlDsa44,
+        KeyKind::MlDsa87,
+    ] {
         let mut leaf = leaf();
         leaf.public_key = LocalKey::generate(kind).unwrap().public_key().clone();
-        let tbs = leaf.tbs(&fixture.issuer, KeyKind::P256.default_algorithm()).unwrap();
+        let tbs = leaf
+            .tbs(&fixture.issuer, KeyKind::P256.default_algorithm())
+            .unwrap();
         let certificate = crate::Certificate::parse(&sign(&fixture.key, tbs)).unwrap();
         assert_eq!(certificate.public_key().unwrap(), leaf.public_key, "{kind:?}");
     }
@@ -159,7 +183,9 @@ fn a_leaf_reads_back() {
     let fixture = Fixture::new(KeyKind::P256);
     let mut template = leaf();
     template.not_before = START + Duration::from_millis(900);
-    let tbs = template.tbs(&fixture.issuer, KeyKind::P256.default_algorithm()).unwrap();
+    let tbs = template
+        .tbs(&fixture.issuer, KeyKind::P256.default_algorithm())
+        .unwrap();
     let leaf = crate::Certificate::parse(&sign(&fixture.key, tbs)).unwrap();
     assert_eq!(leaf.uri_names(), ["spiffe://example.org/web"]);
     assert_eq!(leaf.dns_names(), ["web.example.org"]);
@@ -190,7 +216,9 @@ fn spiffe_28_a_leaf_has_a_path() {
     let fixture = Fixture::new(KeyKind::P256);
     let mut leaf = leaf();
     leaf.id = "spiffe://example.org".parse().unwrap();
-    let refused = leaf.tbs(&fixture.issuer, KeyKind::P256.default_algorithm()).unwrap_err();
+    let refused = leaf
+        .tbs(&fixture.issuer, KeyKind::P256.default_algorithm())
+        .unwrap_err();
     assert!(matches!(refused, X509Error::IdWithoutPath { .. }), "{refused}");
 }
 
@@ -216,7 +244,10 @@ fn spiffe_31_an_authority_has_an_id_without_path() {
     assert_eq!(fixture.issuer.certificate().uri_names(), ["spiffe://example.org"]);
     assert!(fixture.issuer.certificate().is_ca());
     let usage = fixture.issuer.certificate().key_usage().unwrap();
-    assert!(usage.critical && usage.key_cert_sign && !usage.digital_signature, "spiffe-29");
+    assert!(
+        usage.critical && usage.key_cert_sign && !usage.digital_signature,
+        "spiffe-29"
+    );
 }
 
 #[test]
@@ -225,7 +256,8 @@ fn templates_that_break_a_rule_are_refused() {
     let refusal = |change: &dyn Fn(&mut SvidLeaf)| {
         let mut leaf = leaf();
         change(&mut leaf);
-        leaf.tbs(&fixture.issuer, KeyKind::P256.default_algorithm()).unwrap_err()
+        leaf.tbs(&fixture.issuer, KeyKind::P256.default_algorithm())
+            .unwrap_err()
     };
     let refused = refusal(&|leaf| leaf.id = "spiffe://example.com/web".parse().unwrap());
     assert!(matches!(refused, X509Error::OtherTrustDomain { .. }), "{refused}");
@@ -234,8 +266,13 @@ fn templates_that_break_a_rule_are_refused() {
     let refused = refusal(&|leaf| leaf.dns_names = vec!["*.example.org".to_owned()]);
     assert!(matches!(refused, X509Error::DnsName { .. }), "{refused}");
     let refused = refusal(&|leaf| leaf.dns_names = vec!["a.example".to_owned(); 65]);
-    assert!(matches!(refused, X509Error::ManyNames { count: 65, .. }), "{refused}");
-    let refused = leaf().tbs(&fixture.issuer, SignatureAlgorithm::Ed25519).unwrap_err();
+    assert!(
+        matches!(refused, X509Error::ManyNames { count: 65, .. }),
+        "{refused}"
+    );
+    let refused = leaf()
+        .tbs(&fixture.issuer, SignatureAlgorithm::Ed25519)
+        .unwrap_err();
     assert!(matches!(refused, X509Error::Algorithm { .. }), "{refused}");
 
     let mut root = fixture.root.clone();
@@ -253,22 +290,28 @@ fn templates_that_break_a_rule_are_refused() {
 #[test]
 fn what_cannot_issue_is_no_issuer() {
     let fixture = Fixture::new(KeyKind::P256);
-    let tbs = leaf().tbs(&fixture.issuer, KeyKind::P256.default_algorithm()).unwrap();
+    let tbs = leaf()
+        .tbs(&fixture.issuer, KeyKind::P256.default_algorithm())
+        .unwrap();
     let refused = IssuerCert::parse(&sign(&fixture.key, tbs)).unwrap_err();
     assert!(matches!(refused, X509Error::NotAnIssuer { .. }), "{refused}");
 
     let refusal = |change: &dyn Fn(&mut CertificateParams)| {
         let mut parameters = fixture.root.parameters().unwrap();
         change(&mut parameters);
-        IssuerCert::parse(parameters.self_signed(&fixture.local()).unwrap().der()).unwrap_err().to_string()
+        IssuerCert::parse(parameters.self_signed(&fixture.local()).unwrap().der())
+            .unwrap_err()
+            .to_string()
     };
     assert!(refusal(&|p| p.key_usages.clear()).contains("keyCertSign"));
     assert!(refusal(&|p| p.distinguished_name = DistinguishedName::new()).contains("name"));
     assert!(refusal(&|p| p.subject_alt_names = vec![uri("spiffe://a/b").unwrap()]).contains("URI name"));
     let bmp = rcgen::string::BmpString::try_from("x").unwrap();
     assert!(
-        refusal(&|p| p.distinguished_name.push(DnType::LocalityName, rcgen::DnValue::BmpString(bmp.clone())))
-            .contains("name")
+        refusal(&|p| p
+            .distinguished_name
+            .push(DnType::LocalityName, rcgen::DnValue::BmpString(bmp.clone())))
+        .contains("name")
     );
     assert!(IssuerCert::parse(b"").is_err());
 }
@@ -277,7 +320,9 @@ fn what_cannot_issue_is_no_issuer() {
 fn a_signature_of_no_size_is_none() {
     let fixture = Fixture::new(KeyKind::P256);
     for size in [0, SIGNATURE_TOO_LONG] {
-        let tbs = leaf().tbs(&fixture.issuer, KeyKind::P256.default_algorithm()).unwrap();
+        let tbs = leaf()
+            .tbs(&fixture.issuer, KeyKind::P256.default_algorithm())
+            .unwrap();
         assert!(tbs.assemble(&vec![1; size]).is_err());
     }
 }

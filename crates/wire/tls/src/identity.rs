@@ -1,0 +1,85 @@
+use crate::TlsError;
+use arc_swap::ArcSwapOption;
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use signet_check::x509::match_private_key;
+use signet_crypto::LocalKey;
+use signet_x509::Der;
+use std::sync::Arc;
+
+/// What a process shows of itself: a certificate chain and its key, replaced while connections come and go.
+///
+/// Each handshake takes what is there at its moment; connections that stand keep what they showed.
+#[derive(Debug, Default)]
+pub struct LiveIdentity(ArcSwapOption<CertifiedKey>);
+
+impl LiveIdentity {
+    /// Shows `chain`, leaf first, with the leaf's private key.
+    ///
+    /// # Errors
+    /// As [`LiveIdentity::set`].
+    pub fn new(chain: Vec<Der>, key: &LocalKey) -> Result<Self, TlsError> {
+        let identity = Self::none();
+        identity.set(chain, key)?;
+        Ok(identity)
+    }
+
+    /// Shows nothing yet. A server that shows nothing fails every handshake; a client has no identity.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// From now on shows `chain`, leaf first, with the leaf's private key.
+    ///
+    /// # Errors
+    /// [`TlsError::OwnCertificate`] where the key is not the leaf's or there is no leaf, [`TlsError::OwnKey`] where
+    /// it is of no use for TLS. What was shown before is shown on then.
+    pub fn set(&self, chain: Vec<Der>, key: &LocalKey) -> Result<(), TlsError> {
+        let leaf = chain.first().ok_or(TlsError::OwnCertificate(
+            signet_check::x509::X509SvidError::NoCertificates,
+        ))?;
+        match_private_key(leaf, key).map_err(TlsError::OwnCertificate)?;
+        let unusable = |why: String| TlsError::OwnKey { why };
+        let pkcs8 = key.to_pkcs8().map_err(|error| unusable(error.to_string()))?;
+        // Borrowed: the only copy is the one that zeroes itself.
+        let pkcs8 = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.expose()));
+        let key = any_supported_type(&pkcs8).map_err(|error| unusable(error.to_string()))?;
+        self.0.store(Some(Arc::new(CertifiedKey::new(chain, key))));
+        Ok(())
+    }
+
+    /// The chain that is shown now; empty where nothing is.
+    #[must_use]
+    pub fn chain(&self) -> Vec<Der> {
+        self.0
+            .load()
+            .as_ref()
+            .map(|shown| shown.cert.clone())
+            .unwrap_or_default()
+    }
+}
+
+/// The view of a [`LiveIdentity`] that rustls asks, at either end.
+#[derive(Debug)]
+pub(crate) struct Resolver(pub(crate) Arc<LiveIdentity>);
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.0.load_full()
+    }
+}
+
+impl ResolvesClientCert for Resolver {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.0.load_full()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.0.load().is_some()
+    }
+}
