@@ -93,6 +93,12 @@ impl Engine {
         self.identities.wake();
     }
 
+    /// Follows which change's state is served; none before the first.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<Option<u64>> {
+        self.identities.applied()
+    }
+
     /// Whether there is a state to serve from.
     #[must_use]
     pub fn is_ready(&self) -> bool {

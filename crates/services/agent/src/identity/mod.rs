@@ -52,6 +52,8 @@ pub(crate) struct Identities {
     inner: Mutex<Inner>,
     /// Something is due, or due earlier than the task thinks.
     wake: Notify,
+    /// The change whose state is served; none at first.
+    applied: watch::Sender<Option<u64>>,
 }
 
 #[derive(Default)]
@@ -76,6 +78,7 @@ impl Identities {
             series,
             inner: Mutex::default(),
             wake: Notify::new(),
+            applied: watch::Sender::new(None),
         })
     }
 
@@ -109,9 +112,14 @@ impl Identities {
         self.wake.notify_one();
     }
 
+    /// The change whose state is served; none before the first.
+    pub(crate) fn applied(&self) -> watch::Receiver<Option<u64>> {
+        self.applied.subscribe()
+    }
+
     /// Whether there is a state to serve from.
     pub(crate) fn is_ready(&self) -> bool {
-        self.lock().index.is_some()
+        self.applied.borrow().is_some()
     }
 
     /// What callers with `selectors` see.
@@ -266,6 +274,7 @@ impl Identities {
         inner.jwt.retain(now, |id| unchanged.contains(&id));
         inner.refresh_all(now);
         drop(inner);
+        self.applied.send_replace(Some(node.cursor.seq));
         self.series
             .entries
             .set(i64::try_from(node.entries.len()).unwrap_or(i64::MAX));
@@ -441,15 +450,9 @@ impl Inner {
         }
         sight.shown = svids
             .iter()
-            .map(|(entry, svid)| (entry.id, svid.number))
+            .map(|(entry, svid)| (entry.id, svid.number, entry.hint.clone()))
             .collect();
-        let same_hints = before
-            .entries
-            .iter()
-            .map(|e| &e.hint)
-            .eq(sight.entries.iter().map(|e| &e.hint));
-        let unchanged =
-            before.shown == sight.shown && same_hints && Arc::ptr_eq(&before.bundles, &sight.bundles);
+        let unchanged = before.shown == sight.shown && Arc::ptr_eq(&before.bundles, &sight.bundles);
         sight.x509 = match &before.x509 {
             X509Sight::Ready(frame) if unchanged => X509Sight::Ready(frame.clone()),
             _ => X509Sight::Ready(frames::x509_svids(&svids, &sight.bundles)),

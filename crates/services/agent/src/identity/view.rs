@@ -23,8 +23,8 @@ pub(crate) struct Sight {
     pub(crate) bundles: Arc<Bundles>,
     /// Their X.509-SVIDs.
     pub(crate) x509: X509Sight,
-    /// Which SVIDs the message holds, so that the same is not encoded twice.
-    pub(super) shown: Vec<(EntryId, u64)>,
+    /// Which SVIDs the message holds, and under which hint, so that the same is not encoded and sent twice.
+    pub(super) shown: Vec<(EntryId, u64, String)>,
 }
 
 /// The state of the X.509-SVIDs of a view.

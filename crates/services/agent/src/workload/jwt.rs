@@ -77,14 +77,7 @@ pub(super) async fn validate(
         .filter(|(name, _)| {
             is_own || REGISTERED.contains(&name.as_str()) || shared.foreign_claims.contains(name)
         })
-        .map(|(name, value)| {
-            // One audience may stand alone in a token; callers always get a list.
-            let value = match value {
-                serde_json::Value::String(one) if name == "aud" => serde_json::Value::Array(vec![one.into()]),
-                value => value,
-            };
-            (name, to_proto(value))
-        })
+        .map(|(name, value)| (name, to_proto(value)))
         .collect();
     Ok(ValidateJwtsvidResponse {
         spiffe_id: verified.id.as_str().to_owned(),

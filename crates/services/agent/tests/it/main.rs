@@ -1,0 +1,18 @@
+//! The agent on a real socket with real callers; the server behind it is a fake that signs with keys of its own.
+//! Tests named `spiffe_N_…` show rule N of `docs/rules/`.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says so"
+)]
+
+mod callers;
+mod endpoint;
+mod helper;
+mod jwt;
+mod renewal;
+mod streams;
+mod svids;
+mod world;

@@ -1,0 +1,462 @@
+//! A trust domain made up for one test: authorities, entries, a server that signs, an agent on a socket.
+
+use http::uri::PathAndQuery;
+use hyper_util::rt::TokioIo;
+use signet_agent::attest::{Attestor, built_in};
+use signet_agent::metrics::Series;
+use signet_agent::{AgentError, Engine, EngineParts, IssueError, IssueFuture, Issuer, Pace, UnixSettings};
+use signet_crypto::{KeyKind, LocalKey, SignatureEncoding};
+use signet_feed::{FeedCursor, FeedEntry, NodeState};
+use signet_id::{Selector, TrustDomain};
+use signet_jose::{Jwk, JwkParams, JwsAlgorithm, Unsigned};
+use signet_net::{CancellationToken, UnixOptions, UnixServer};
+use signet_proto::agent::v1::{
+    IssueAnswer, IssueItem, JwtIssued, Refusal, X509Issued, issue_answer::Outcome, issue_item::Wish,
+};
+use signet_proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
+use signet_proto::workload::{X509svidRequest, X509svidResponse};
+use signet_sys::Peer;
+use signet_telemetry::Metrics;
+use signet_testkit::forge::Authority;
+use signet_testkit::{ManualClock, START};
+use signet_time::{Clock as _, UnixTime};
+use signet_trust::{Bundle, JwtAuthority, TrustView, X509Authority};
+use signet_x509::{Csr, IssuerCert, Serial, SvidLeaf};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tonic::metadata::MetadataValue;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status, Streaming};
+
+/// The trust domain of the agent.
+pub(crate) const DOMAIN: &str = "a.test";
+
+/// Roots and token keys of one trust domain.
+pub(crate) struct Domain {
+    pub(crate) name: TrustDomain,
+    pub(crate) root: Authority,
+    intermediate: Authority,
+    pub(crate) jwt: LocalKey,
+    pub(crate) kid: String,
+}
+
+impl Domain {
+    pub(crate) fn new(name: &str) -> Self {
+        let root = Authority::root(name);
+        Self {
+            name: name.parse().expect("domain"),
+            intermediate: root.intermediate(name),
+            root,
+            jwt: LocalKey::generate(KeyKind::P256).expect("key"),
+            kid: format!("{name}-1"),
+        }
+    }
+
+    pub(crate) fn jwt_authority(&self) -> JwtAuthority {
+        let params = JwkParams {
+            kid: Some(self.kid.clone()),
+            alg: Some(JwsAlgorithm::Es256),
+            use_: Some("jwt-svid".to_owned()),
+        };
+        JwtAuthority {
+            kid: self.kid.clone(),
+            jwk: Jwk::from_public_key(self.jwt.public_key(), params).expect("jwk"),
+            tainted: false,
+        }
+    }
+
+    pub(crate) fn x509_authority(&self) -> X509Authority {
+        X509Authority {
+            certificate: self.root.certificate.clone(),
+            tainted: false,
+        }
+    }
+
+    pub(crate) fn bundle(&self) -> Bundle {
+        self.bundle_of(vec![self.x509_authority()], vec![self.jwt_authority()])
+    }
+
+    pub(crate) fn bundle_of(&self, x509: Vec<X509Authority>, jwt: Vec<JwtAuthority>) -> Bundle {
+        Bundle::new(self.name.clone(), 1, None, x509, jwt).expect("bundle")
+    }
+
+    /// A token with these claims, signed by this domain's key.
+    pub(crate) fn token(&self, claims: &serde_json::Value) -> String {
+        Unsigned::new(JwsAlgorithm::Es256, &self.kid, Some("JWT"), claims)
+            .expect("claims")
+            .sign_with(&self.jwt)
+            .expect("sign")
+    }
+
+    fn x509(&self, csr: &[u8], entry: &FeedEntry, now: UnixTime, serial: u64) -> X509Issued {
+        let csr = Csr::parse(csr).expect("csr");
+        let mut bytes = [1; 16];
+        bytes[8..].copy_from_slice(&serial.to_be_bytes());
+        let not_after = now + entry.x509_ttl;
+        let leaf = SvidLeaf {
+            id: entry.spiffe_id.clone(),
+            dns_names: entry.dns_names.clone(),
+            public_key: csr.public_key.clone(),
+            serial: Serial::new(bytes).expect("serial"),
+            not_before: now - Duration::from_secs(30),
+            not_after,
+        };
+        let issuer = IssuerCert::parse(&self.intermediate.certificate).expect("issuer");
+        let key = self.intermediate.local_key();
+        let algorithm = key.public_key().kind().default_algorithm();
+        let tbs = leaf.tbs(&issuer, algorithm).expect("tbs");
+        let signature = key
+            .sign(algorithm, SignatureEncoding::Asn1, tbs.bytes())
+            .expect("sign");
+        let leaf = tbs.assemble(&signature).expect("assemble");
+        X509Issued {
+            chain: [leaf, self.intermediate.certificate.clone()]
+                .map(|c| c.to_vec().into())
+                .to_vec(),
+            not_after_s: not_after.as_secs(),
+        }
+    }
+}
+
+/// A server that signs whatever its entries allow, and can be told to misbehave.
+pub(crate) struct Server {
+    pub(crate) domain: Domain,
+    clock: ManualClock,
+    entries: Mutex<Vec<Arc<FeedEntry>>>,
+    /// Nobody answers.
+    pub(crate) away: watch::Sender<bool>,
+    /// What is answered instead.
+    pub(crate) refusal: Mutex<Option<Refusal>>,
+    /// Spoils what is issued.
+    pub(crate) spoil: Mutex<Option<fn(&mut X509Issued)>>,
+    pub(crate) x509_issued: AtomicU64,
+    pub(crate) jwt_issued: AtomicU64,
+    /// Told at each call.
+    pub(crate) asked: Notify,
+}
+
+impl Issuer for Server {
+    fn issue(&self, items: Vec<IssueItem>) -> IssueFuture<'_> {
+        Box::pin(async move {
+            self.asked.notify_waiters();
+            if *self.away.borrow() {
+                return Err(IssueError::Away("unplugged".to_owned()));
+            }
+            Ok(items
+                .iter()
+                .map(|item| IssueAnswer {
+                    outcome: Some(self.answer(item)),
+                })
+                .collect())
+        })
+    }
+}
+
+impl Server {
+    fn answer(&self, item: &IssueItem) -> Outcome {
+        if let Some(refusal) = self.refusal.lock().expect("lock").clone() {
+            return Outcome::Refusal(refusal);
+        }
+        let entries = self.entries.lock().expect("lock");
+        let Some(entry) = entries.iter().find(|e| e.id[..] == item.entry_id[..]) else {
+            return Outcome::Refusal(Refusal {
+                message: "no such entry".to_owned(),
+                ..Refusal::default()
+            });
+        };
+        let now = self.clock.now();
+        match item.wish.as_ref().expect("wish") {
+            Wish::X509(wish) => {
+                let serial = self.x509_issued.fetch_add(1, Ordering::SeqCst);
+                let mut issued = self.domain.x509(&wish.csr, entry, now, serial);
+                if let Some(spoil) = *self.spoil.lock().expect("lock") {
+                    spoil(&mut issued);
+                }
+                Outcome::X509(issued)
+            }
+            Wish::Jwt(wish) => {
+                let number = self.jwt_issued.fetch_add(1, Ordering::SeqCst);
+                let expires_at = now + entry.jwt_ttl;
+                let claims = serde_json::json!({
+                    "sub": entry.spiffe_id.as_str(), "aud": wish.audience, "iat": now.as_secs(),
+                    "exp": expires_at.as_secs(), "iss": "https://a.test", "jti": number.to_string(),
+                });
+                Outcome::Jwt(JwtIssued {
+                    token: self.domain.token(&claims),
+                    issued_at_s: now.as_secs(),
+                    expires_at_s: expires_at.as_secs(),
+                })
+            }
+        }
+    }
+}
+
+/// Counts its calls, and fails if told to.
+pub(crate) struct Counting {
+    pub(crate) calls: AtomicUsize,
+    inner: Arc<dyn Attestor>,
+    pub(crate) fails: std::sync::atomic::AtomicBool,
+}
+
+impl Attestor for Counting {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn attest(&self, peer: &Peer) -> Result<Vec<Selector>, AgentError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(AgentError::AttestorFailed);
+        }
+        self.inner.attest(peer)
+    }
+}
+
+/// All of it.
+pub(crate) struct World {
+    pub(crate) server: Arc<Server>,
+    pub(crate) clock: ManualClock,
+    pub(crate) engine: Engine,
+    pub(crate) attestor: Arc<Counting>,
+    pub(crate) metrics: Metrics,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) served: tokio::task::JoinHandle<()>,
+    state: watch::Sender<Option<Arc<NodeState>>>,
+    /// Bundles besides the own domain's.
+    foreign: Vec<Bundle>,
+    own: Option<Bundle>,
+    socket: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    /// With a state that has no entries.
+    pub(crate) async fn new() -> Self {
+        Self::with(Vec::new()).await
+    }
+
+    /// With a state that has these entries.
+    pub(crate) async fn with(entries: Vec<FeedEntry>) -> Self {
+        let mut world = Self::initialising();
+        world.publish(entries).await;
+        world
+    }
+
+    /// Before the first state.
+    pub(crate) fn initialising() -> Self {
+        let clock = ManualClock::default();
+        let server = Arc::new(Server {
+            domain: Domain::new(DOMAIN),
+            clock: clock.clone(),
+            entries: Mutex::default(),
+            away: watch::channel(false).0,
+            refusal: Mutex::default(),
+            spoil: Mutex::default(),
+            x509_issued: AtomicU64::new(0),
+            jwt_issued: AtomicU64::new(0),
+            asked: Notify::new(),
+        });
+        let attestor = Arc::new(Counting {
+            calls: AtomicUsize::new(0),
+            inner: Arc::clone(&built_in(&UnixSettings::default(), Arc::new(clock.clone()))[0]),
+            fails: false.into(),
+        });
+        let metrics = Metrics::new(None);
+        let (state, receiver) = watch::channel(None);
+        let shutdown = CancellationToken::new();
+        let engine = Engine::start(EngineParts {
+            state: receiver,
+            issuer: Arc::<Server>::clone(&server),
+            attestors: vec![Arc::<Counting>::clone(&attestor)],
+            clock: Arc::new(clock.clone()),
+            pace: Pace {
+                recheck: Duration::from_millis(20),
+                ..Pace::default()
+            },
+            series: Series::new(&metrics),
+            foreign_claims: vec!["allowed".to_owned()],
+            shutdown: shutdown.clone(),
+        })
+        .expect("engine");
+        let folder = tempfile::tempdir().expect("folder");
+        let socket = folder.path().join("agent.sock");
+        let options = UnixOptions {
+            mode: signet_agent::SOCKET_MODE,
+            ..UnixOptions::default()
+        };
+        let listener = UnixServer::bind(&socket, options).expect("bind");
+        let serving = engine.clone();
+        let served = tokio::spawn(async move { serving.serve(listener).await });
+        Self {
+            server,
+            clock,
+            engine,
+            attestor,
+            metrics,
+            shutdown,
+            served,
+            state,
+            foreign: Vec::new(),
+            own: None,
+            socket,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Gives the agent a new state with these entries, and waits until it serves from it.
+    pub(crate) async fn publish(&mut self, entries: Vec<FeedEntry>) {
+        let entries: Vec<_> = entries.into_iter().map(Arc::new).collect();
+        *self.server.entries.lock().expect("lock") = entries.clone();
+        let own = self.own.clone().unwrap_or_else(|| self.server.domain.bundle());
+        let mut trust = TrustView::new(self.server.domain.name.clone()).with_bundle(own);
+        for bundle in &self.foreign {
+            trust = trust.with_bundle(bundle.clone());
+        }
+        let seq = self.state.borrow().as_ref().map_or(0, |s| s.cursor.seq) + 1;
+        self.state.send_replace(Some(Arc::new(NodeState {
+            cursor: FeedCursor {
+                epoch: [1; 16],
+                seq,
+                chain: [0; 32],
+            },
+            trust,
+            entries,
+            jwt_issuer: "https://a.test".to_owned(),
+        })));
+        let mut applied = self.engine.applied();
+        applied
+            .wait_for(|applied| *applied == Some(seq))
+            .await
+            .expect("the engine runs");
+    }
+
+    /// Publishes the same entries with these foreign bundles from now on.
+    pub(crate) async fn federate(&mut self, foreign: Vec<Bundle>) {
+        self.foreign = foreign;
+        self.publish_again().await;
+    }
+
+    /// Publishes the same entries with this bundle of the own domain from now on.
+    pub(crate) async fn set_own_bundle(&mut self, own: Bundle) {
+        self.own = Some(own);
+        self.publish_again().await;
+    }
+
+    async fn publish_again(&mut self) {
+        let entries = self.server.entries.lock().expect("lock").clone();
+        self.publish(entries.iter().map(|e| FeedEntry::clone(e)).collect())
+            .await;
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&self, span: Duration) {
+        self.clock.advance(span);
+        self.engine.wake();
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        client(channel(&self.socket).await)
+    }
+
+    /// The identities of this process, from a connection of its own.
+    pub(crate) async fn fetch_x509(&self) -> Result<X509svidResponse, Status> {
+        first(self.client().await.fetch_x509svid(X509svidRequest {}).await?).await
+    }
+}
+
+pub(crate) type Intercept = fn(Request<()>) -> Result<Request<()>, Status>;
+pub(crate) type Client = SpiffeWorkloadApiClient<InterceptedService<Channel, Intercept>>;
+
+/// A channel to the socket, with the setting that a client needs which drops streams (finding 9 of the design).
+pub(crate) async fn channel(socket: &Path) -> Channel {
+    channel_with(socket, |endpoint| endpoint).await
+}
+
+pub(crate) async fn channel_with(
+    socket: &Path,
+    settle: impl FnOnce(tonic::transport::Endpoint) -> tonic::transport::Endpoint,
+) -> Channel {
+    let socket = socket.to_owned();
+    let endpoint = Channel::from_static("http://localhost").http2_max_local_error_reset_streams(None);
+    settle(endpoint)
+        .connect_with_connector(tower::service_fn(move |_| {
+            let socket = socket.clone();
+            async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
+        }))
+        .await
+        .expect("connect")
+}
+
+/// A client that sends the metadata.
+pub(crate) fn client(channel: Channel) -> Client {
+    SpiffeWorkloadApiClient::with_interceptor(channel, |mut request: Request<()>| {
+        request
+            .metadata_mut()
+            .insert("workload.spiffe.io", MetadataValue::from_static("true"));
+        Ok(request)
+    })
+}
+
+/// The first message of a stream.
+pub(crate) async fn first<T>(response: tonic::Response<Streaming<T>>) -> Result<T, Status> {
+    next(&mut response.into_inner()).await
+}
+
+/// The next message of a stream that is expected to go on, or the status it ends with.
+pub(crate) async fn next<T>(stream: &mut Streaming<T>) -> Result<T, Status> {
+    match stream.message().await? {
+        Some(message) => Ok(message),
+        None => panic!("the stream ended without a status"),
+    }
+}
+
+/// An entry for this process's user, with the number's age.
+pub(crate) fn entry(number: u8, path: &str) -> FeedEntry {
+    let uid = format!("unix:uid:{}", signet_sys::process::uid());
+    FeedEntry {
+        id: [number; 16],
+        spiffe_id: format!("spiffe://{DOMAIN}{path}").parse().expect("id"),
+        selectors: vec![uid.parse().expect("selector")],
+        x509_ttl: Duration::from_secs(3600),
+        jwt_ttl: Duration::from_secs(300),
+        dns_names: Vec::new(),
+        hint: String::new(),
+        federates_with: Vec::new(),
+        jwt_audiences: Vec::new(),
+        expires_at: None,
+        created_at: START - Duration::from_secs(1000) + Duration::from_secs(number.into()),
+        seq: 1,
+    }
+}
+
+/// The IDs of a message, in its order.
+pub(crate) fn ids(message: &X509svidResponse) -> Vec<&str> {
+    message.svids.iter().map(|s| s.spiffe_id.as_str()).collect()
+}
+
+/// Calls any method with any metadata and an empty message, the way no library would.
+pub(crate) async fn raw_call(
+    channel: Channel,
+    method: &str,
+    metadata: &[(&str, &str)],
+) -> Result<(), Status> {
+    let mut grpc = tonic::client::Grpc::new(channel);
+    grpc.ready().await.expect("ready");
+    let mut request = Request::new(X509svidRequest {});
+    for (name, value) in metadata {
+        let name: tonic::metadata::AsciiMetadataKey = name.parse().expect("name");
+        request.metadata_mut().append(name, value.parse().expect("value"));
+    }
+    let path = PathAndQuery::try_from(method).expect("path");
+    let codec = tonic_prost::ProstCodec::<X509svidRequest, X509svidResponse>::default();
+    let stream = grpc.server_streaming(request, path, codec).await?;
+    stream.into_inner().message().await.map(|_| ())
+}
