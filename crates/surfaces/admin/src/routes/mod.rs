@@ -1,0 +1,5 @@
+//! The handlers, by what they are about.
+
+pub(crate) mod entries;
+pub(crate) mod nodes;
+pub(crate) mod trust;
