@@ -84,6 +84,14 @@ impl<F: Fold + Send + Sync> Followed<F> {
         *self.applied.borrow()
     }
 
+    /// The place in the log that the state has reached. State read after this is at least so new.
+    ///
+    /// # Errors
+    /// [`FollowError::Fold`] once a change could not be folded.
+    pub async fn cursor(&self) -> Result<Cursor, FollowError> {
+        self.place.lock().await.clone().map_err(FollowError::Fold)
+    }
+
     /// Wakes its holder each time the state has moved.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<Seq> {
@@ -218,3 +226,100 @@ const READ_CHANGES: usize = 1_000;
 
 /// The pause before an unreadable log is read again.
 const RETRY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faulty::{Fault, FaultyLog, Op};
+    use crate::{Batch, Origin, memory::MemoryLog};
+    use signet_time::UnixTime;
+
+    const OURS: Kind = Kind(65_280);
+
+    /// Counts the changes of one kind.
+    #[derive(Default)]
+    struct Count(usize);
+
+    impl Fold for Count {
+        fn owns(&self, kind: Kind) -> bool {
+            kind == OURS
+        }
+
+        fn apply(&mut self, seq: Seq, change: &Change) -> Result<(), FoldError> {
+            if change.schema != 1 {
+                return Err(fold::not_understood(seq, change));
+            }
+            self.0 += 1;
+            Ok(())
+        }
+    }
+
+    fn batch(change: Change) -> Batch {
+        Batch::new(Origin::new("test", "test", UnixTime::EPOCH)).with(change)
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_read_and_an_unreadable_log_changes_nothing() {
+        let memory = MemoryLog::new();
+        let log = FaultyLog::new(Arc::new(memory.clone()));
+        let followed = Followed::open(Arc::new(log.clone()), Count::default)
+            .await
+            .unwrap();
+        for key in ["a", "b"] {
+            memory
+                .commit(batch(Change::put(OURS, 1, key, "x")))
+                .await
+                .unwrap();
+        }
+        memory
+            .commit(batch(Change::put(Kind(9), 1, "other", "x")))
+            .await
+            .unwrap();
+        log.plan(Op::Tail, 1, Fault::Lost);
+        assert!(matches!(followed.catch_up().await, Err(FollowError::Store(_))));
+        assert_eq!((followed.seq(), followed.read(|count| count.0)), (Seq(0), 0));
+        assert_eq!(followed.catch_up().await.unwrap(), Seq(3));
+        assert_eq!((followed.seq(), followed.read(|count| count.0)), (Seq(3), 2));
+        followed.wait_applied(Seq(2)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_not_understood_ends_the_following() {
+        let log = MemoryLog::new();
+        let followed = Followed::open(Arc::new(log.clone()), Count::default)
+            .await
+            .unwrap();
+        log.commit(batch(Change::put(OURS, 2, "a", "x"))).await.unwrap();
+        assert!(matches!(
+            followed.follow().await,
+            FoldError::NotUnderstood { schema: 2, .. }
+        ));
+        log.commit(batch(Change::put(OURS, 1, "b", "x"))).await.unwrap();
+        assert!(matches!(followed.catch_up().await, Err(FollowError::Fold(_))));
+        assert_eq!(followed.read(|count| count.0), 0, "nothing is taken in behind it");
+    }
+
+    #[tokio::test]
+    async fn a_guard_finds_what_nobody_owns() {
+        let log = MemoryLog::new();
+        let guard = || Guard::new(&[&[OURS], &[Kind(1), Kind(2)]]);
+        let followed = Followed::open(Arc::new(log.clone()), guard).await.unwrap();
+        let optional = Change {
+            must_understand: false,
+            ..Change::put(Kind(9), 1, "a", "x")
+        };
+        for fine in [
+            Change::put(OURS, 1, "a", "x"),
+            Change::put(Kind(2), 7, "a", "x"),
+            optional,
+        ] {
+            log.commit(batch(fine)).await.unwrap();
+        }
+        followed.catch_up().await.unwrap();
+        log.commit(batch(Change::put(Kind(9), 1, "b", "x")))
+            .await
+            .unwrap();
+        assert!(matches!(followed.catch_up().await, Err(FollowError::Fold(_))));
+        assert!(Followed::open(Arc::new(log), guard).await.is_err());
+    }
+}
