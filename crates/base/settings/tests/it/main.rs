@@ -1,9 +1,5 @@
 //! Whole files, good and bad.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a failed assumption is a failed test"
-)]
+#![expect(clippy::panic, reason = "a failed assumption is a failed test")]
 #![expect(dead_code, reason = "settings that are read only to be refused")]
 
 use signet_fault::Coded as _;

@@ -1,0 +1,236 @@
+//! The administration API as the commands call it.
+
+use crate::Outcome;
+use crate::args::Global;
+use crate::error::CliError;
+use crate::failure::Failure;
+use bytes::Bytes;
+use http::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use signet_api::{EntryDoc, JoinTokenReply, JoinTokenRequest, LIST_LIMIT_MAX, NodeView, Page, Problem};
+use signet_net::NetError;
+use signet_net::client::{Client, Endpoint, Reply};
+
+/// A client of one server.
+pub(crate) struct Api {
+    client: Client,
+}
+
+impl Api {
+    /// The server that `--api` or `SIGNET_API` names.
+    pub(crate) fn new(global: &Global) -> Outcome<Self> {
+        Self::at(&global.api)
+    }
+
+    /// The server at `url`.
+    pub(crate) fn at(url: &str) -> Outcome<Self> {
+        let endpoint = Endpoint::parse(url)?;
+        if matches!(endpoint, Endpoint::Https { .. }) {
+            let what = format!("the administration API over https (`{endpoint}`)");
+            let next = "run the command on the server's machine with --api unix:///run/signet/api.sock";
+            return Err(Failure::from(CliError::Absent { what }).next(next));
+        }
+        Ok(Self {
+            client: Client::new(endpoint),
+        })
+    }
+
+    pub(crate) async fn create_entry(&self, doc: &EntryDoc) -> Outcome<EntryDoc> {
+        self.call(Method::POST, "/api/v1/entries", Some(doc)).await
+    }
+
+    /// Creates all of `docs` or none of them.
+    pub(crate) async fn create_entries(&self, docs: &[EntryDoc]) -> Outcome<Vec<EntryDoc>> {
+        let made: signet_api::EntriesCreated = self
+            .call(Method::POST, "/api/v1/entries/batch", Some(&docs))
+            .await?;
+        Ok(made.created)
+    }
+
+    pub(crate) async fn entry(&self, id: &str) -> Outcome<EntryDoc> {
+        self.get(&format!("/api/v1/entries/{}", escaped(id))).await
+    }
+
+    /// All entries that match `query`, page after page.
+    pub(crate) async fn entries(&self, query: &[(&str, &str)]) -> Outcome<Vec<EntryDoc>> {
+        self.pages("/api/v1/entries", query).await
+    }
+
+    pub(crate) async fn update_entry(&self, id: &str, doc: &EntryDoc) -> Outcome<EntryDoc> {
+        let path = format!("/api/v1/entries/{}", escaped(id));
+        self.call(Method::PUT, &path, Some(doc)).await
+    }
+
+    pub(crate) async fn delete_entry(&self, id: &str) -> Outcome {
+        self.send(
+            Method::DELETE,
+            &format!("/api/v1/entries/{}", escaped(id)),
+            Bytes::new(),
+        )
+        .await
+        .map(drop)
+    }
+
+    pub(crate) async fn nodes(&self) -> Outcome<Vec<NodeView>> {
+        self.pages("/api/v1/nodes", &[]).await
+    }
+
+    pub(crate) async fn node(&self, id: &str) -> Outcome<NodeView> {
+        self.get(&format!("/api/v1/nodes/{}", escaped(id))).await
+    }
+
+    pub(crate) async fn ban_node(&self, id: &str) -> Outcome {
+        self.send(
+            Method::POST,
+            &format!("/api/v1/nodes/{}/ban", escaped(id)),
+            Bytes::new(),
+        )
+        .await
+        .map(drop)
+    }
+
+    pub(crate) async fn evict_node(&self, id: &str) -> Outcome {
+        self.send(
+            Method::DELETE,
+            &format!("/api/v1/nodes/{}", escaped(id)),
+            Bytes::new(),
+        )
+        .await
+        .map(drop)
+    }
+
+    pub(crate) async fn create_join_token(&self, wish: &JoinTokenRequest) -> Outcome<JoinTokenReply> {
+        self.call(Method::POST, "/api/v1/join-tokens", Some(wish)).await
+    }
+
+    async fn pages<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Outcome<Vec<T>> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut url = format!("{path}?limit={LIST_LIMIT_MAX}");
+            for (name, value) in query {
+                url.push_str(&format!("&{name}={}", escaped(value)));
+            }
+            if let Some(cursor) = &cursor {
+                url.push_str(&format!("&cursor={}", escaped(cursor)));
+            }
+            let page: Page<T> = self.get(&url).await?;
+            items.extend(page.items);
+            // A server that repeats a cursor would keep us for ever.
+            if page.next_cursor.is_none() || page.next_cursor == cursor {
+                return Ok(items);
+            }
+            cursor = page.next_cursor;
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
+        self.call::<(), T>(Method::GET, path, None).await
+    }
+
+    async fn call<B: Serialize + ?Sized, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Outcome<T> {
+        let body = match body {
+            Some(body) => serde_json::to_vec(body).map_err(|e| self.not_understood(&e))?,
+            None => Vec::new(),
+        };
+        let reply = self.send(method, path, body.into()).await?;
+        Ok(serde_json::from_slice(&reply.body).map_err(|e| self.not_understood(&e))?)
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Outcome<Reply> {
+        let headers: &[(&str, &str)] = if body.is_empty() {
+            &[]
+        } else {
+            &[("content-type", "application/json")]
+        };
+        let reply = self
+            .client
+            .send(method, path, headers, body)
+            .await
+            .map_err(explain)?;
+        if reply.status.is_success() {
+            return Ok(reply);
+        }
+        match serde_json::from_slice::<Problem>(&reply.body) {
+            Ok(problem) => Err(refusal(problem)),
+            Err(_) => Err(self
+                .not_understood(&format_args!("status {}", reply.status))
+                .into()),
+        }
+    }
+
+    fn not_understood(&self, why: &dyn core::fmt::Display) -> CliError {
+        CliError::Answer {
+            server: self.client.endpoint().to_string(),
+            why: why.to_string(),
+        }
+    }
+}
+
+/// Why the server could not be reached, with what to do about it from here.
+fn explain(error: NetError) -> Failure {
+    let next = match &error {
+        NetError::Absent { .. } => Some(
+            "start one with `signet dev` or `signet server run --config FILE`, or name its address with --api or \
+             SIGNET_API",
+        ),
+        NetError::Forbidden { .. } => Some(
+            "run the command as root, as the server's user or as a member of the group that `listen.api_group` names",
+        ),
+        _ => None,
+    };
+    let failure = Failure::from(error);
+    match next {
+        Some(next) => failure.next(next),
+        None => failure,
+    }
+}
+
+/// What the server said, told as our own failure.
+fn refusal(problem: Problem) -> Failure {
+    let items = problem.errors.iter().map(|item| item.fault.to_string()).collect();
+    Failure {
+        code: problem.code,
+        what: problem.detail,
+        items,
+        next: problem.remedy,
+    }
+}
+
+/// `text` as one segment of a path or one value of a query.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_into_a_url_is_escaped() {
+        assert_eq!(escaped("spiffe://a/b c?"), "spiffe%3A%2F%2Fa%2Fb%20c%3F");
+        assert_eq!(escaped("ä-1~"), "%C3%A4-1~");
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_used_says_what_to_do() {
+        assert_eq!(Api::at("/run/api.sock").err().unwrap().code, "SGNE011");
+        let https = Api::at("https://a:8444").err().unwrap();
+        assert_eq!(https.code, "SGCL004");
+        assert!(https.next.contains("--api unix:///"));
+    }
+}

@@ -1,0 +1,71 @@
+use crate::command;
+use crate::output::Format;
+use clap::{Parser, Subcommand};
+
+/// Gives every process an identity that it can prove.
+#[derive(Debug, Parser)]
+#[command(name = "signet", version, max_term_width = 100, infer_subcommands = false)]
+#[command(
+    after_help = "Start with `signet dev`. Errors are one line, `error[CODE]: what, what to do`; exit codes are \
+                        0 for success, 1 for a refusal or failure, 2 for wrong usage."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Global {
+    /// The server's administration API.
+    #[arg(
+        long,
+        global = true,
+        env = "SIGNET_API",
+        value_name = "URL",
+        default_value = "unix:///run/signet/api.sock",
+        hide_default_value = false,
+        help_heading = "Global options"
+    )]
+    pub(crate) api: String,
+    /// How results are written: for people, or as one JSON document.
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        help_heading = "Global options"
+    )]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Server, agent and two demo services in one process, until Ctrl-C.
+    Dev(command::dev::Dev),
+    /// The server: who exists, and who may have which identity.
+    #[command(subcommand)]
+    Server(command::server::Server),
+    /// The agent: hands identities to the processes of its node.
+    #[command(subcommand)]
+    Agent(command::agent::Agent),
+    /// Entries: which processes are entitled to which identity.
+    #[command(subcommand)]
+    Entry(command::entry::Entry),
+    /// Nodes, and the join strings that let new ones in.
+    #[command(subcommand)]
+    Node(command::node::Node),
+    /// This process's own identity, as any workload would fetch it.
+    Svid(command::svid::Svid),
+    /// Whether the server and the agent of this machine are ready.
+    Health(command::health::Health),
+    /// Settings files.
+    #[command(subcommand)]
+    Config(command::config::Config),
+    /// Completions for a shell, to be sourced.
+    Completions(command::completions::Completions),
+}

@@ -1,0 +1,76 @@
+use crate::command::config;
+use crate::{Outcome, clock, file, runtime};
+use clap::Subcommand;
+use signet_agent::AgentSettings;
+use signet_settings::HostPort;
+use std::path::PathBuf;
+use tracing::info;
+
+/// `signet agent ...`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agent {
+    /// Run the agent until SIGTERM or Ctrl-C. A new node needs a join string: from --join-file, the settings or the
+    /// variable SIGNET_JOIN.
+    Run(Run),
+}
+
+/// `signet agent run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// Its settings; without, everything has its default.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The server, in place of those that the join string names.
+    #[arg(long, value_name = "HOST:PORT")]
+    server: Option<HostPort>,
+    /// A file that holds a join string; - reads standard input.
+    #[arg(long, value_name = "FILE")]
+    join_file: Option<PathBuf>,
+    /// The socket of the Workload API.
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<PathBuf>,
+    /// Where the node's key and identity are kept.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    state_dir: Option<PathBuf>,
+}
+
+/// The longest join string that is read, with room for a comment's worth of white space.
+const JOIN_BYTES_MAX: u64 = 64 << 10;
+
+impl Agent {
+    pub(crate) fn run(self) -> Outcome {
+        let Self::Run(run) = self;
+        runtime::logs("info")?;
+        let mut settings = match &run.config {
+            Some(path) => signet_settings::load::<AgentSettings>(path).map_err(config::failure)?,
+            None => AgentSettings::default(),
+        };
+        if let Some(server) = run.server {
+            settings.servers = vec![server];
+        }
+        if let Some(socket) = run.socket {
+            settings.workload_api.path = socket;
+        }
+        if run.state_dir.is_some() {
+            settings.state_dir = run.state_dir;
+        }
+        let join_file = run.join_file.or_else(|| settings.join_file.clone());
+        let join = match join_file {
+            Some(path) => Some(file::read(&path, JOIN_BYTES_MAX)?),
+            None => std::env::var("SIGNET_JOIN").ok().filter(|text| !text.is_empty()),
+        };
+        runtime::harden();
+        runtime::service(async {
+            let stop = runtime::stop_signal()?;
+            let agent = signet_agent::Agent::start(settings, join, clock::system()).await?;
+            tokio::select! {
+                signal = stop => {
+                    info!(signal, "stopping");
+                    agent.shutdown();
+                }
+                () = agent.ended() => {}
+            }
+            Ok(agent.finished().await?)
+        })
+    }
+}

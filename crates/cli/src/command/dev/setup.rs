@@ -1,0 +1,162 @@
+//! Starts server and agent, joins them, and entitles the calling user.
+
+use crate::Outcome;
+use crate::api::Api;
+use crate::error::CliError;
+use crate::file::{self, Readers};
+use core::time::Duration;
+use signet_agent::{Agent, AgentSettings};
+use signet_api::{EntryDoc, JoinTokenRequest};
+use signet_id::{Selector, SpiffeId, TrustDomain};
+use signet_server::{Config, Handle, Server, Storage};
+use signet_time::SharedClock;
+use signet_workload::{Endpoint, WorkloadClient, WorkloadError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// What is to be started.
+pub(super) struct Wish<'a> {
+    pub(super) dir: &'a Path,
+    /// Whether state stays in `dir` after the end.
+    pub(super) is_kept: bool,
+    pub(super) trust_domain: &'a TrustDomain,
+    pub(super) agents: SocketAddr,
+    pub(super) metrics: SocketAddr,
+}
+
+/// A server and an agent that serve.
+pub(super) struct Running {
+    pub(super) server: Handle,
+    pub(super) agent: Agent,
+    pub(super) api: Api,
+    pub(super) api_url: String,
+    pub(super) workload_api: Endpoint,
+    pub(super) root_pem: PathBuf,
+    /// What the calling user's processes are.
+    pub(super) user_id: SpiffeId,
+    pub(super) uid: u32,
+}
+
+/// From the start of the agent to the first identity, before something must be wrong.
+const FIRST_SVID_WITHIN: Duration = Duration::from_secs(20);
+
+/// Between two looks for the first identity.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Starts everything and returns when the first identity can be fetched.
+pub(super) async fn start(wish: &Wish<'_>, clock: SharedClock) -> Outcome<Running> {
+    let config = Config {
+        storage: if wish.is_kept {
+            Storage::Insecure {
+                dir: wish.dir.join("server"),
+            }
+        } else {
+            Storage::Memory
+        },
+        agents: wish.agents,
+        metrics: Some(wish.metrics),
+        ..Config::dev(wish.trust_domain.clone(), wish.dir)
+    };
+    let server = Server::start(config, clock.clone()).await?;
+    let api_url = format!("unix://{}", server.addresses().api.display());
+    let api = Api::at(&api_url)?;
+
+    let uid = signet_sys::process::uid();
+    let user_id = user_id(wish.trust_domain, uid)?;
+    entitle(&api, EntryDoc::new(user_id.clone(), vec![by_uid(uid)?])).await?;
+    let join = api.create_join_token(&JoinTokenRequest::default()).await?.join;
+    let socket = wish.dir.join("agent.sock");
+    let mut settings = AgentSettings {
+        state_dir: wish.is_kept.then(|| wish.dir.join("agent")),
+        metrics: None,
+        ..AgentSettings::default()
+    };
+    settings.workload_api.path.clone_from(&socket);
+    let agent = Agent::start(settings, Some(join), clock).await?;
+
+    let root_pem = wish.dir.join("root.pem");
+    file::write(&root_pem, server.root_pem().as_bytes(), Readers::All)?;
+    let workload_api = Endpoint::Unix(socket);
+    first_svid(&workload_api).await?;
+    Ok(Running {
+        server,
+        agent,
+        api,
+        api_url,
+        workload_api,
+        root_pem,
+        user_id,
+        uid,
+    })
+}
+
+impl Running {
+    /// Completes when a part has ended that should not have.
+    pub(super) async fn failed(&self) {
+        let server = self.server.shutdown_token();
+        tokio::select! {
+            () = server.cancelled() => {}
+            () = self.agent.ended() => {}
+        }
+    }
+
+    /// Ends the agent, then the server that it talks to.
+    pub(super) async fn stop(self) -> Outcome {
+        self.agent.shutdown();
+        let agent = self.agent.finished().await;
+        self.server.shutdown();
+        let server = self.server.finished().await;
+        server?;
+        Ok(agent?)
+    }
+}
+
+/// Creates `doc` unless an entry with the same identity and selectors is there already.
+pub(super) async fn entitle(api: &Api, doc: EntryDoc) -> Outcome {
+    let there = api.entries(&[("spiffe_id", doc.spiffe_id.as_str())]).await?;
+    if there.iter().all(|entry| entry.selectors != doc.selectors) {
+        api.create_entry(&doc).await?;
+    }
+    Ok(())
+}
+
+/// The selector of everything that the user `uid` runs.
+pub(super) fn by_uid(uid: u32) -> Outcome<Selector> {
+    Ok(Selector::parse(&format!("unix:uid:{uid}"))?)
+}
+
+/// `spiffe://DOMAIN/dev/NAME`, or `uid-N` for a user whose name is no legal path segment.
+fn user_id(trust_domain: &TrustDomain, uid: u32) -> Outcome<SpiffeId> {
+    let name = signet_sys::names::user(uid).ok().flatten();
+    let segment = name
+        .filter(|name| SpiffeId::is_segment(name))
+        .unwrap_or_else(|| format!("uid-{uid}"));
+    Ok(SpiffeId::new(trust_domain, &format!("/dev/{segment}"))?)
+}
+
+/// Fetches an identity as a workload would, as soon as the agent has one to give.
+async fn first_svid(endpoint: &Endpoint) -> Outcome {
+    let attempts = async {
+        loop {
+            let outcome = match WorkloadClient::connect(endpoint).await {
+                Ok(client) => client.fetch_x509().await.map(drop),
+                Err(error) => Err(error),
+            };
+            match outcome {
+                // The agent joins and learns of the entry first.
+                Err(WorkloadError::Unavailable { .. } | WorkloadError::NoIdentity { .. }) => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    };
+    match tokio::time::timeout(FIRST_SVID_WITHIN, attempts).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(CliError::Slow {
+            what: "no identity could be fetched".to_owned(),
+            seconds: FIRST_SVID_WITHIN.as_secs(),
+        }
+        .into()),
+    }
+}

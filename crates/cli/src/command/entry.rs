@@ -1,0 +1,334 @@
+use crate::api::Api;
+use crate::args::Global;
+use crate::error::ENTRY_FILE;
+use crate::failure::Failure;
+use crate::{Outcome, clock, file, output, runtime, style};
+use clap::Subcommand;
+use core::time::Duration;
+use serde::Serialize;
+use signet_api::EntryDoc;
+use signet_id::{Selector, SpiffeId, TrustDomain};
+use signet_time::{UnixTime, format_duration, parse_duration};
+use std::path::PathBuf;
+
+/// `signet entry ...`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Entry {
+    /// Entitle the processes that show all of the selectors to an identity.
+    Create(Create),
+    /// All entries, or those that match.
+    List(List),
+    /// One entry.
+    Show {
+        /// The entry's id: 32 hexadecimal digits.
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Change an entry; what is not named stays.
+    Update(Update),
+    /// Delete an entry. Streams of the processes it entitled end at once.
+    Delete {
+        /// The entry's id: 32 hexadecimal digits.
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
+/// `signet entry create`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Create {
+    /// The identity, such as spiffe://dev.test/billing/api.
+    #[arg(long, value_name = "ID", required_unless_present = "file")]
+    spiffe_id: Option<SpiffeId>,
+    /// What must be true of a process, such as unix:uid:1000; all of those given.
+    #[arg(long = "selector", value_name = "K:V", required_unless_present = "file")]
+    selectors: Vec<Selector>,
+    #[command(flatten)]
+    wishes: Wishes,
+    /// Create every entry of a file with one JSON document a line, or none of them; - reads standard input.
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    file: Option<PathBuf>,
+}
+
+/// `signet entry update`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Update {
+    /// The entry's id: 32 hexadecimal digits.
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Another identity.
+    #[arg(long, value_name = "ID")]
+    spiffe_id: Option<SpiffeId>,
+    /// Other selectors, in place of all that there were.
+    #[arg(long = "selector", value_name = "K:V")]
+    selectors: Vec<Selector>,
+    #[command(flatten)]
+    wishes: Wishes,
+}
+
+/// The members of an entry that have defaults.
+#[derive(Debug, Default, clap::Args)]
+struct Wishes {
+    /// Only on the node with this ID; `any` is every node, the default.
+    #[arg(long, value_name = "ID", value_parser = parse_parent)]
+    parent: Option<Wish<SpiffeId>>,
+    /// Life of its certificates, such as 1h.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    x509_ttl: Option<Duration>,
+    /// Life of its tokens, such as 5m.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    jwt_ttl: Option<Duration>,
+    /// A DNS name for its certificates; several times for several.
+    #[arg(long = "dns", value_name = "NAME")]
+    dns_names: Vec<String>,
+    /// What the process is told to use this identity for.
+    #[arg(long, value_name = "TEXT")]
+    hint: Option<String>,
+    /// Who answers for it.
+    #[arg(long, value_name = "WHO")]
+    owner: Option<String>,
+    /// A foreign trust domain whose bundle it gets; several times for several.
+    #[arg(long, value_name = "DOMAIN")]
+    federates_with: Vec<TrustDomain>,
+    /// The only audience its tokens may name; several times for several.
+    #[arg(long = "jwt-audience", value_name = "AUDIENCE")]
+    jwt_audiences: Vec<String>,
+    /// When the entry ends: after a time such as 30d, at a moment such as 2027-01-31T00:00:00Z, or `never`.
+    #[arg(long, value_name = "WHEN", value_parser = parse_expiry)]
+    expires: Option<Expiry>,
+}
+
+/// `signet entry list`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    /// Those that give this identity.
+    #[arg(long, value_name = "ID")]
+    spiffe_id: Option<SpiffeId>,
+    /// Those that ask for this selector.
+    #[arg(long, value_name = "K:V")]
+    selector: Option<Selector>,
+    /// Those that this owner answers for.
+    #[arg(long, value_name = "WHO")]
+    owner: Option<String>,
+}
+
+/// A value, or the default in its place.
+#[derive(Clone, Debug)]
+enum Wish<T> {
+    Default,
+    Value(T),
+}
+
+#[derive(Clone, Debug)]
+enum Expiry {
+    Never,
+    After(Duration),
+    At(UnixTime),
+}
+
+fn parse_parent(text: &str) -> Result<Wish<SpiffeId>, signet_id::IdError> {
+    match text {
+        "any" => Ok(Wish::Default),
+        _ => SpiffeId::parse(text).map(Wish::Value),
+    }
+}
+
+fn parse_expiry(text: &str) -> Result<Expiry, String> {
+    if text == "never" {
+        return Ok(Expiry::Never);
+    }
+    let after = parse_duration(text).map(Expiry::After);
+    after
+        .or_else(|_| UnixTime::parse_rfc3339(text).map(Expiry::At))
+        .map_err(|_| {
+            "write a time from now such as 30d, a moment such as 2027-01-31T00:00:00Z, or never".into()
+        })
+}
+
+impl Wishes {
+    /// Puts what was named into `doc`. An empty text takes the value away.
+    fn apply(self, doc: &mut EntryDoc, now: UnixTime) {
+        match self.parent {
+            Some(Wish::Value(id)) => doc.parent_id = Some(id),
+            Some(Wish::Default) => doc.parent_id = None,
+            None => {}
+        }
+        doc.x509_ttl = self.x509_ttl.or(doc.x509_ttl);
+        doc.jwt_ttl = self.jwt_ttl.or(doc.jwt_ttl);
+        for (wish, member) in [(self.hint, &mut doc.hint), (self.owner, &mut doc.owner)] {
+            if let Some(text) = wish {
+                *member = Some(text).filter(|text| !text.is_empty());
+            }
+        }
+        for (wish, member) in [
+            (self.dns_names, &mut doc.dns_names),
+            (self.jwt_audiences, &mut doc.jwt_audiences),
+        ] {
+            if !wish.is_empty() {
+                *member = wish.into_iter().filter(|text| !text.is_empty()).collect();
+            }
+        }
+        if !self.federates_with.is_empty() {
+            doc.federates_with = self.federates_with;
+        }
+        match self.expires {
+            Some(Expiry::Never) => doc.expires_at = None,
+            Some(Expiry::After(time)) => doc.expires_at = Some((now + time).floor_secs()),
+            Some(Expiry::At(time)) => doc.expires_at = Some(time),
+            None => {}
+        }
+    }
+}
+
+impl Entry {
+    pub(crate) fn run(self, global: &Global) -> Outcome {
+        let api = Api::new(global)?;
+        let format = global.output;
+        match self {
+            Self::Create(create) => create.run(&api, global),
+            Self::List(list) => {
+                let entries = runtime::client(list.fetch(&api))?;
+                output::result(format, &entries, |entries| overview(entries))
+            }
+            Self::Show { id } => {
+                let entry = runtime::client(api.entry(&id))?;
+                output::result(format, &entry, shown)
+            }
+            Self::Update(update) => {
+                let entry = runtime::client(update.send(&api))?;
+                output::result(format, &entry, shown)
+            }
+            Self::Delete { id } => {
+                runtime::client(api.delete_entry(&id))?;
+                let deleted = Deleted { deleted: id };
+                output::result(format, &deleted, |d| format!("deleted {}", d.deleted))
+            }
+        }
+    }
+}
+
+/// What `delete` writes.
+#[derive(Serialize)]
+struct Deleted {
+    deleted: String,
+}
+
+impl Create {
+    fn run(self, api: &Api, global: &Global) -> Outcome {
+        if let Some(path) = &self.file {
+            let docs = entries_of(path)?;
+            let made = runtime::client(api.create_entries(&docs))?;
+            return output::result(global.output, &made, |made| {
+                format!("created {} entries", made.len())
+            });
+        }
+        // The parser demands the ID where there is no file.
+        let Some(id) = self.spiffe_id else { return Ok(()) };
+        let mut doc = EntryDoc::new(id, self.selectors);
+        self.wishes.apply(&mut doc, clock::system().now());
+        let made = runtime::client(api.create_entry(&doc))?;
+        output::result(global.output, &made, shown)
+    }
+}
+
+/// The entries of a file of JSON lines; all its mistakes where there are any.
+fn entries_of(path: &std::path::Path) -> Outcome<Vec<EntryDoc>> {
+    let text = file::read(path, FILE_BYTES_MAX)?;
+    let broken = |what: String, items| Failure {
+        code: ENTRY_FILE.to_owned(),
+        what,
+        items,
+        next: signet_fault::remedy_of(crate::error::REGISTER, ENTRY_FILE).into_owned(),
+    };
+    let entries = signet_api::parse_entry_lines(&text).map_err(|faults| {
+        let items = faults.iter().map(ToString::to_string).collect();
+        broken(
+            format!("`{}` has {} mistakes", path.display(), faults.len()),
+            items,
+        )
+    })?;
+    if entries.is_empty() {
+        return Err(broken(format!("`{}` holds no entry", path.display()), Vec::new()));
+    }
+    Ok(entries.into_iter().map(|placed| placed.doc).collect())
+}
+
+/// The longest file of entries: far more than the entries that one request takes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+impl List {
+    async fn fetch(self, api: &Api) -> Outcome<Vec<EntryDoc>> {
+        let mut query = Vec::new();
+        if let Some(id) = &self.spiffe_id {
+            query.push(("spiffe_id", id.as_str()));
+        }
+        if let Some(selector) = &self.selector {
+            query.push(("selector", selector.as_str()));
+        }
+        if let Some(owner) = &self.owner {
+            query.push(("owner", owner.as_str()));
+        }
+        api.entries(&query).await
+    }
+}
+
+impl Update {
+    async fn send(self, api: &Api) -> Outcome<EntryDoc> {
+        let mut doc = api.entry(&self.id).await?;
+        if let Some(id) = self.spiffe_id {
+            doc.spiffe_id = id;
+        }
+        if !self.selectors.is_empty() {
+            doc.selectors = self.selectors;
+        }
+        self.wishes.apply(&mut doc, clock::system().now());
+        api.update_entry(&self.id, &doc).await
+    }
+}
+
+fn overview(entries: &[EntryDoc]) -> String {
+    if entries.is_empty() {
+        return "no entries; make one with `signet entry create --spiffe-id ID --selector K:V`".to_owned();
+    }
+    let rows: Vec<Vec<String>> = entries
+        .iter()
+        .map(|doc| {
+            let selectors: Vec<&str> = doc.selectors.iter().map(Selector::as_str).collect();
+            vec![
+                doc.id.clone().unwrap_or_default(),
+                doc.spiffe_id.to_string(),
+                selectors.join(" "),
+            ]
+        })
+        .collect();
+    style::table(&["ID", "SPIFFE ID", "SELECTORS"], &rows)
+}
+
+fn shown(doc: &EntryDoc) -> String {
+    let now = clock::system().now();
+    let span = |time: Option<Duration>| time.map(format_duration).unwrap_or_default();
+    let selectors: Vec<&str> = doc.selectors.iter().map(Selector::as_str).collect();
+    let domains: Vec<&str> = doc.federates_with.iter().map(TrustDomain::as_str).collect();
+    style::facts(&[
+        ("id", doc.id.clone().unwrap_or_default()),
+        ("spiffe id", doc.spiffe_id.to_string()),
+        (
+            "on",
+            doc.parent_id
+                .as_ref()
+                .map_or_else(|| "every node".to_owned(), ToString::to_string),
+        ),
+        ("selectors", selectors.join(" ")),
+        ("x509 ttl", span(doc.x509_ttl)),
+        ("jwt ttl", span(doc.jwt_ttl)),
+        ("dns names", doc.dns_names.join(" ")),
+        ("hint", doc.hint.clone().unwrap_or_default()),
+        ("owner", doc.owner.clone().unwrap_or_default()),
+        ("federates", domains.join(" ")),
+        ("audiences", doc.jwt_audiences.join(" ")),
+        (
+            "expires",
+            doc.expires_at.map(|at| style::time(at, now)).unwrap_or_default(),
+        ),
+    ])
+}

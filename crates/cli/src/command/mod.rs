@@ -1,0 +1,31 @@
+//! One module per command: its arguments, and what it does.
+
+pub(crate) mod agent;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod dev;
+pub(crate) mod entry;
+pub(crate) mod health;
+pub(crate) mod node;
+pub(crate) mod server;
+pub(crate) mod svid;
+
+use crate::Outcome;
+use crate::args::{Cli, Command};
+use std::time::Instant;
+
+/// Runs what was asked for. `started` is when the process began.
+pub(crate) fn run(cli: Cli, started: Instant) -> Outcome {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Dev(dev) => dev.run(&global, started),
+        Command::Server(server) => server.run(&global),
+        Command::Agent(agent) => agent.run(),
+        Command::Entry(entry) => entry.run(&global),
+        Command::Node(node) => node.run(&global),
+        Command::Svid(svid) => svid.run(&global),
+        Command::Health(health) => health.run(&global),
+        Command::Config(config) => config.run(&global),
+        Command::Completions(completions) => completions.run(),
+    }
+}

@@ -1,0 +1,156 @@
+use crate::api::Api;
+use crate::args::Global;
+use crate::{Outcome, clock, output, runtime, style};
+use clap::Subcommand;
+use core::time::Duration;
+use serde::Serialize;
+use signet_api::{JoinTokenReply, JoinTokenRequest, NodeView};
+use signet_id::SpiffeId;
+use signet_time::{UnixTime, parse_duration};
+
+/// `signet node ...`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Node {
+    /// Join strings, each for one new node.
+    #[command(subcommand)]
+    JoinToken(JoinToken),
+    /// All nodes.
+    List,
+    /// One node.
+    Show {
+        /// The node's SPIFFE ID.
+        #[arg(value_name = "ID")]
+        id: SpiffeId,
+    },
+    /// Bar a node from everything, for good.
+    Ban {
+        /// The node's SPIFFE ID.
+        #[arg(value_name = "ID")]
+        id: SpiffeId,
+    },
+    /// Forget a node; it must join again.
+    Evict {
+        /// The node's SPIFFE ID.
+        #[arg(value_name = "ID")]
+        id: SpiffeId,
+    },
+}
+
+/// `signet node join-token ...`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JoinToken {
+    /// Make a join string. It is a secret until it is used, and shown this once.
+    Create {
+        /// How long it works, such as 10m.
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+        ttl: Option<Duration>,
+        /// The ID that the node gets.
+        #[arg(long, value_name = "ID")]
+        spiffe_id: Option<SpiffeId>,
+    },
+}
+
+impl Node {
+    pub(crate) fn run(self, global: &Global) -> Outcome {
+        let api = Api::new(global)?;
+        let now = clock::system().now();
+        match self {
+            Self::JoinToken(JoinToken::Create { ttl, spiffe_id }) => {
+                let wish = JoinTokenRequest { ttl, spiffe_id };
+                let made = runtime::client(api.create_join_token(&wish))?;
+                output::note(&format!(
+                    "For one node, {}; works until {}. On that node: signet agent run --join-file FILE",
+                    made.spiffe_id,
+                    style::time(made.expires_at, now)
+                ));
+                output::result(global.output, &Made::from(made), |made| made.join_string.clone())
+            }
+            Self::List => {
+                let nodes = runtime::client(api.nodes())?;
+                output::result(global.output, &nodes, |nodes| overview(nodes, now))
+            }
+            Self::Show { id } => {
+                let node = runtime::client(api.node(id.as_str()))?;
+                output::result(global.output, &node, |node| shown(node, now))
+            }
+            Self::Ban { id } => {
+                runtime::client(api.ban_node(id.as_str()))?;
+                done(global, "banned", &id)
+            }
+            Self::Evict { id } => {
+                runtime::client(api.evict_node(id.as_str()))?;
+                done(global, "evicted", &id)
+            }
+        }
+    }
+}
+
+/// What `join-token create` writes.
+#[derive(Serialize)]
+struct Made {
+    join_string: String,
+    spiffe_id: SpiffeId,
+    expires_at: UnixTime,
+}
+
+impl From<JoinTokenReply> for Made {
+    fn from(reply: JoinTokenReply) -> Self {
+        Self {
+            join_string: reply.join,
+            spiffe_id: reply.spiffe_id,
+            expires_at: reply.expires_at,
+        }
+    }
+}
+
+/// What `ban` and `evict` write.
+#[derive(Serialize)]
+struct Done<'n> {
+    id: &'n SpiffeId,
+    outcome: &'n str,
+}
+
+fn done(global: &Global, outcome: &str, id: &SpiffeId) -> Outcome {
+    output::result(global.output, &Done { id, outcome }, |done| {
+        format!("{} {}", done.outcome, done.id)
+    })
+}
+
+fn overview(nodes: &[NodeView], now: UnixTime) -> String {
+    if nodes.is_empty() {
+        return "no nodes; let one in with `signet node join-token create`".to_owned();
+    }
+    let rows: Vec<Vec<String>> = nodes
+        .iter()
+        .map(|node| {
+            vec![
+                node.id.to_string(),
+                node.attestor.clone(),
+                state(node).to_owned(),
+                until(node, now),
+            ]
+        })
+        .collect();
+    style::table(&["ID", "PROVED BY", "STATE", "CERTIFICATE UNTIL"], &rows)
+}
+
+fn shown(node: &NodeView, now: UnixTime) -> String {
+    style::facts(&[
+        ("id", node.id.to_string()),
+        ("proved by", node.attestor.clone()),
+        ("state", state(node).to_owned()),
+        ("key sha256", node.key_sha256.clone()),
+        ("joined", style::time(node.attested_at, now)),
+        ("certificate until", until(node, now)),
+    ])
+}
+
+/// When its newest certificate ends; a node that has none yet has joined and not come back.
+fn until(node: &NodeView, now: UnixTime) -> String {
+    node.expires_at
+        .map_or_else(|| "none yet".to_owned(), |at| style::time(at, now))
+}
+
+fn state(node: &NodeView) -> &'static str {
+    if node.banned { "banned" } else { "member" }
+}

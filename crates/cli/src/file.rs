@@ -1,0 +1,183 @@
+//! Files that commands read and write.
+
+use crate::Outcome;
+use crate::error::CliError;
+use std::fs::{self, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Who may read a file that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// The user alone: mode 0600.
+    Owner,
+    /// Everybody: mode 0644.
+    All,
+}
+
+/// Reads the file at `path`, or standard input for `-`; at most `bytes_max`.
+pub(crate) fn read(path: &Path, bytes_max: u64) -> Outcome<String> {
+    let mut text = String::new();
+    let outcome = if path == Path::new("-") {
+        std::io::stdin()
+            .lock()
+            .take(bytes_max + 1)
+            .read_to_string(&mut text)
+    } else {
+        fs::File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_string(&mut text))
+    };
+    let refused = |source| CliError::Read {
+        path: path.into(),
+        source,
+    };
+    outcome.map_err(refused)?;
+    if text.len() as u64 > bytes_max {
+        let why = format!("longer than {bytes_max} bytes");
+        return Err(refused(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why)).into());
+    }
+    Ok(text)
+}
+
+/// Writes `bytes` to `path` so that a reader sees the old file or the new one and nothing between.
+pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Outcome {
+    let mode = match readers {
+        Readers::Owner => 0o600,
+        Readers::All => 0o644,
+    };
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.new", std::process::id()));
+    let fresh = path.with_file_name(name);
+    let put = || {
+        // A leftover of a process that had our number; never one that is being written.
+        let _ = fs::remove_file(&fresh);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&fresh)?;
+        // The process's mask does not decide who reads this file.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    };
+    put().map_err(|source| {
+        let _ = fs::remove_file(&fresh);
+        CliError::Write {
+            path: path.into(),
+            source,
+        }
+        .into()
+    })
+}
+
+/// A directory of this process alone, removed with all that is in it when the value goes.
+pub(crate) struct PrivateDir(PathBuf);
+
+impl PrivateDir {
+    /// Makes one below the system's directory for temporary files.
+    pub(crate) fn make() -> Outcome<Self> {
+        let name = format!(
+            "signet-dev-{}",
+            signet_crypto::digest::hex(&signet_crypto::random::<6>()?)
+        );
+        let path = std::env::temp_dir().join(name);
+        make_private(&path)?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for PrivateDir {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "temporary directory not removed");
+        }
+    }
+}
+
+/// Makes the directory `path`, which must not exist, for this user alone.
+fn make_private(path: &Path) -> Outcome {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().mode(0o700).create(path).map_err(|source| {
+        CliError::Write {
+            path: path.into(),
+            source,
+        }
+        .into()
+    })
+}
+
+/// Makes sure that `path` is a directory of this user that nobody else can write to, and returns its full path.
+pub(crate) fn own_dir(path: &Path) -> Outcome<PathBuf> {
+    use std::os::unix::fs::MetadataExt as _;
+    let refused = |why: String| CliError::Directory {
+        path: path.into(),
+        why,
+    };
+    match fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).and_then(|()| make_dir(path)) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(refused(e.to_string()).into()),
+        _ => {}
+    }
+    let meta = fs::metadata(path).map_err(|e| refused(e.to_string()))?;
+    if !meta.is_dir() {
+        return Err(refused("it is not a directory".into()).into());
+    }
+    if meta.uid() != signet_sys::process::uid() {
+        return Err(refused(format!("it belongs to user {}", meta.uid())).into());
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(refused(format!("others may write to it (mode {:o})", meta.mode() & 0o777)).into());
+    }
+    Ok(fs::canonicalize(path).map_err(|e| refused(e.to_string()))?)
+}
+
+fn make_dir(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_replaced_whole_and_with_their_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path, b"one", Readers::All).unwrap();
+        write(&path, b"two", Readers::Owner).unwrap();
+        assert_eq!(read(&path, 3).unwrap(), "two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(read(&path, 2).unwrap_err().code, "SGCL001");
+        let absent = write(&dir.path().join("no/a"), b"", Readers::All).unwrap_err();
+        assert_eq!(absent.code, "SGCL002");
+    }
+
+    #[test]
+    fn a_private_directory_goes_with_its_value() {
+        let dir = PrivateDir::make().unwrap();
+        let path = dir.path().to_path_buf();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        write(&path.join("a"), b"x", Readers::Owner).unwrap();
+        drop(dir);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_to_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = own_dir(&dir.path().join("a/b")).unwrap();
+        assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::set_permissions(&made, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(own_dir(&made).unwrap_err().code, "SGCL008");
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert_eq!(own_dir(&dir.path().join("file")).unwrap_err().code, "SGCL008");
+    }
+}

@@ -1,0 +1,52 @@
+use crate::Outcome;
+use crate::error::CliError;
+use core::future::Future;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs a client's work on this thread.
+pub(crate) fn client<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)?
+        .block_on(work)
+}
+
+/// Runs a long-lived process on all processors.
+pub(crate) fn service<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)?
+        .block_on(work)
+}
+
+/// Completes with the name of the signal when somebody asks the process to end.
+pub(crate) fn stop_signal() -> Outcome<impl Future<Output = &'static str>> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Runtime)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
+}
+
+/// Sends what the process logs to standard error, as `SIGNET_LOG` and `SIGNET_LOG_FORMAT` say.
+pub(crate) fn logs(default_filter: &str) -> Outcome {
+    use signet_telemetry::logs::{LogSettings, init};
+    let settings = LogSettings::from_env(|name| std::env::var(name).ok(), default_filter)?;
+    Ok(init(settings)?)
+}
+
+/// What every process that holds keys does before it makes or reads one. Each part is worth having alone, so the
+/// process goes on without what the system refuses, and says so.
+pub(crate) fn harden() {
+    if let Err(error) = signet_sys::process::set_non_dumpable() {
+        tracing::warn!(%error, "other processes of this user may read this one's memory");
+    }
+    if let Err(error) = signet_sys::process::raise_descriptor_limit() {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+}
