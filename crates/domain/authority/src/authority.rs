@@ -8,7 +8,7 @@ use core::time::Duration;
 use signet_crypto::digest;
 use signet_decision::{Action, Decision, Principal, Request, Resource};
 use signet_id::{SpiffeId, TrustDomain};
-use signet_keys::{IssuingKey, Keys, KeysError, Purpose};
+use signet_keys::{IssuingKey, KeyState, Keys, KeysError, Purpose};
 use signet_record::{CredentialKind, IssueRecord, Recorder, Slot, Unrecorded};
 use signet_store::Seq;
 use signet_time::UnixTime;
@@ -164,13 +164,19 @@ impl Authority {
     /// Signs what was admitted, once. The credential stays closed until the recorder releases it.
     ///
     /// # Errors
-    /// [`IssueError::Sign`], [`IssueError::Keys`], [`IssueError::X509`].
+    /// [`IssueError::Tainted`] where the key was tainted since; [`IssueError::Sign`], [`IssueError::Keys`],
+    /// [`IssueError::X509`].
     pub async fn sign<C: Credential>(&self, admitted: Admitted<C>) -> Result<Unrecorded<C>, IssueError> {
         let Admitted {
             pending,
             key,
             mut record,
         } = admitted;
+        let tainted = |now: &Arc<IssuingKey>| now.is_tainted() || now.state() == KeyState::Retired;
+        if self.keys.read(|ring| ring.key(key.kid()).is_none_or(tainted)) {
+            let kid = key.kid().to_owned();
+            return Err(IssueError::Tainted { kid });
+        }
         let (credential, hash) = C::sign(pending, &key).await?;
         record.credential_sha256 = Bytes::copy_from_slice(&hash);
         Ok(Unrecorded::new(credential, record))

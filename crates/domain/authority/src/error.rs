@@ -102,8 +102,8 @@ pub enum IssueError {
         /// The audience.
         audience: String,
     },
-    /// The key that would sign is tainted, and no other is there yet.
-    #[error("the signing key `{kid}` is tainted")]
+    /// The key that would sign is tainted or revoked.
+    #[error("the signing key `{kid}` is tainted or revoked")]
     Tainted {
         /// Its name.
         kid: String,
@@ -161,7 +161,7 @@ register! {
     "SGAU011" "issue: audience" "use audiences of 1 to 512 bytes without control characters"
     "SGAU012" "issue: audience is an oauth resource" "get an access token for it: a workload could write such a jwt-svid for itself"
     "SGAU013" "issue: audience not allowed" "add the audience to the entry's jwt_audiences, or use one that is there"
-    "SGAU014" "issue: signing key tainted" "rotate the key with `signet ca rotate --now`"
+    "SGAU014" "issue: signing key tainted" "ask again: another key signs now; if not, rotate it with `signet ca rotate --now`"
     "SGAU015" "issue: certificate" "see the server's log"
     "SGAU016" "issue: token" "see the server's log"
     "SGAU017" "issue: signing failed" "see the server's log and the key store"

@@ -17,6 +17,23 @@
 //!   issuer's end would shorten below min(asked life, 10 min) is refused instead;
 //! * JWT-SVIDs name 1 to 16 audiences, none of them an OAuth resource ([`ReservedAudiences`]).
 //!
+//! What was admitted is signed once, and what was signed cannot be read:
+//!
+//! ```compile_fail,E0382
+//! # use signet_authority::{Admitted, Authority, JwtSvid};
+//! async fn twice(authority: &Authority, admitted: Admitted<JwtSvid>) {
+//!     let _first = authority.sign(admitted).await;
+//!     let _second = authority.sign(admitted).await;
+//! }
+//! ```
+//!
+//! ```compile_fail,E0616
+//! # use signet_authority::{Admitted, Authority, JwtSvid};
+//! async fn early(authority: &Authority, admitted: Admitted<JwtSvid>) -> Option<String> {
+//!     Some(authority.sign(admitted).await.ok()?.credential.token)
+//! }
+//! ```
+//!
 //! Covers the issue side of X509-SVID §2 to §4 and JWT-SVID §2 and §3. Not here: WIT-SVIDs, SSH certificates,
 //! certificates of the `durable` class.
 

@@ -221,7 +221,6 @@ pub struct Permit<'a> {
 
 impl<'a> Permit<'a> {
     /// The decision behind it.
-    #[must_use]
     pub fn decision(self) -> &'a Decision {
         self.decision
     }

@@ -378,7 +378,10 @@ async fn the_same_entry_twice_is_refused_and_the_first_named() {
         "{error}"
     );
     let first = registry.create(&[two], origin()).await.unwrap()[0].id;
-    let error = registry.create(&[reversed.clone()], origin()).await.unwrap_err();
+    let error = registry
+        .create(std::slice::from_ref(&reversed), origin())
+        .await
+        .unwrap_err();
     assert!(
         matches!(error, RegistryError::EntryExists { index: 0, existing } if existing == first),
         "{error}"
@@ -463,7 +466,11 @@ async fn a_draft_of_an_entry_gives_the_entry_again() {
         jwt_ttl: Some("2m".into()),
         ..draft("/a", "unix:uid:1")
     };
-    let entry = registry.create(&[full.clone()], origin()).await.unwrap()[0].clone();
+    let entry = registry
+        .create(std::slice::from_ref(&full), origin())
+        .await
+        .unwrap()[0]
+        .clone();
     assert_eq!(NewEntry::from(&*entry), full);
 }
 

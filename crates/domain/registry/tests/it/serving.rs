@@ -109,7 +109,7 @@ async fn who_is_entitled_to_what() {
         }
         entitlement.decision.verdict()
     };
-    
+
     for (node, n, secs, expected) in [
         (&one, 0, 0, Allow),
         (&two, 0, 0, Deny),
