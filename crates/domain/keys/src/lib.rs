@@ -18,6 +18,7 @@
 //! Deliberately not here: key stores outside (PKCS#11, TPM, KMS), other seals, keys for OAuth, SSH and WIT.
 
 mod bundle;
+mod commit;
 mod config;
 mod error;
 mod keys;
