@@ -56,7 +56,6 @@ pub struct BasicConstraints {
 
 /// What keyUsage says (RFC 5280 §4.2.1.3), as far as anyone here asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "bits of the extension")]
 pub struct KeyUsage {
     /// Whether the extension is critical.
     pub critical: bool,
@@ -258,11 +257,11 @@ impl Certificate {
     /// signature does not verify.
     pub fn verify_signed_by(&self, key: &PublicKey) -> Result<(), X509Error> {
         let malformed = |what| X509Error::Malformed { what };
-        let (tbs, algorithm, signature) = parts(&self.der).map_err(|NotDer| malformed("outermost parts"))?;
-        let algorithm = algorithm::from_identifier(algorithm)
+        let parts = parts(&self.der).map_err(|NotDer| malformed("outermost parts"))?;
+        let algorithm = algorithm::from_identifier(parts.algorithm)
             .filter(|algorithm| key.kind().supports(*algorithm))
             .ok_or(malformed("signature algorithm"))?;
-        Ok(key.verify(algorithm, SignatureEncoding::Asn1, tbs, signature)?)
+        Ok(key.verify(algorithm, SignatureEncoding::Asn1, parts.tbs, parts.signature)?)
     }
 
     /// SHA-256 of the whole certificate.
@@ -272,14 +271,24 @@ impl Certificate {
     }
 }
 
-/// To-be-signed bytes, contents of the AlgorithmIdentifier, signature.
-fn parts(der: &[u8]) -> Result<(&[u8], &[u8], &[u8]), NotDer> {
+/// The three parts of a certificate: to-be-signed bytes, contents of the AlgorithmIdentifier, signature.
+struct Parts<'a> {
+    tbs: &'a [u8],
+    algorithm: &'a [u8],
+    signature: &'a [u8],
+}
+
+fn parts(der: &[u8]) -> Result<Parts<'_>, NotDer> {
     let mut reader = Reader::new(Reader::only(der, SEQUENCE)?.content);
-    let tbs = reader.expect(SEQUENCE)?;
-    let algorithm = reader.expect(SEQUENCE)?;
+    let tbs = reader.expect(SEQUENCE)?.raw;
+    let algorithm = reader.expect(SEQUENCE)?.content;
     let signature = whole_bits(&reader.expect(BIT_STRING)?)?;
     reader.finish()?;
-    Ok((tbs.raw, algorithm.content, signature))
+    Ok(Parts {
+        tbs,
+        algorithm,
+        signature,
+    })
 }
 
 fn time(secs: i64) -> UnixTime {

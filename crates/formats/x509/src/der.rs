@@ -100,13 +100,11 @@ pub(crate) fn whole_bits<'a>(element: &Element<'a>) -> Result<&'a [u8], NotDer> 
 /// Appends a DER length.
 pub(crate) fn put_length(out: &mut Vec<u8>, length: usize) {
     if length < 0x80 {
-        #[expect(clippy::cast_possible_truncation, reason = "below 128")]
         out.push(length as u8);
         return;
     }
     let bytes = length.to_be_bytes();
     let digits: Vec<u8> = bytes.into_iter().skip_while(|b| *b == 0).collect();
-    #[expect(clippy::cast_possible_truncation, reason = "at most eight digits")]
     out.push(0x80 | digits.len() as u8);
     out.extend_from_slice(&digits);
 }

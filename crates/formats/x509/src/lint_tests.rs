@@ -234,10 +234,7 @@ fn spiffe_28_the_uri_name_is_critical_without_subject() {
     let plain = |tbs: &mut Vec<u8>| {
         replace(tbs, &[0x55, 0x1d, 0x11, 1, 1, 0xff], &[0x55, 0x1d, 0x11, 1, 1, 0]);
     };
-    assert!(matches!(
-        patched(plain),
-        Err(LintError::AltNameCritical | LintError::Malformed)
-    ));
+    assert_eq!(patched(plain), Err(LintError::AltNameCritical));
 }
 
 #[test]
@@ -253,10 +250,7 @@ fn spiffe_29_key_usage() {
     let plain = |tbs: &mut Vec<u8>| {
         replace(tbs, &[0x55, 0x1d, 0x0f, 1, 1, 0xff], &[0x55, 0x1d, 0x0f, 1, 1, 0]);
     };
-    assert!(matches!(
-        patched(plain),
-        Err(LintError::KeyUsageCritical | LintError::Malformed)
-    ));
+    assert_eq!(patched(plain), Err(LintError::KeyUsageCritical));
 }
 
 #[test]
@@ -353,10 +347,7 @@ fn a_ca_is_held_to_its_own_profile() {
     );
     assert_eq!(lint(&|t| t.key_usages.clear()), Err(LintError::MissingExtension));
     let unbounded = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    assert_eq!(
-        lint(&|t| t.is_ca = unbounded.clone()),
-        Err(LintError::BasicConstraints)
-    );
+    assert_eq!(lint(&|t| t.is_ca = unbounded), Err(LintError::BasicConstraints));
     assert_eq!(
         lint(&|t| t.subject_alt_names = vec![uri("spiffe://example.org/path")]),
         Err(LintError::UriName),

@@ -116,7 +116,6 @@ fn nameless() -> CertificateParams {
     template
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "shaped for map_err")]
 fn encode(error: rcgen::Error) -> X509Error {
     X509Error::Encode {
         why: error.to_string(),

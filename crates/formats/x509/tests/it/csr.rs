@@ -1,5 +1,6 @@
 //! Each bad request breaks one rule; all but the ones about signatures carry a right signature.
 
+use core::slice::from_ref;
 use proptest::prelude::*;
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, IsCa, KeyPair, KeyUsagePurpose,
@@ -217,7 +218,7 @@ fn extensions_and_attributes_that_stand_twice() {
         alt_name("spiffe://example.org/web"),
         alt_name("spiffe://example.org/admin"),
     );
-    let right = with_attributes(&[extension_request(&[&[one.clone()]])]);
+    let right = with_attributes(&[extension_request(&[from_ref(&one)])]);
     assert_eq!(
         Csr::parse(&right).unwrap().uri_names,
         ["spiffe://example.org/web"]
@@ -225,11 +226,11 @@ fn extensions_and_attributes_that_stand_twice() {
     let same_list = with_attributes(&[extension_request(&[&[one.clone(), other.clone()]])]);
     assert_refused!(Csr::parse(&same_list).unwrap_err(), CsrError::Duplicate);
     let two_requests = with_attributes(&[
-        extension_request(&[&[one.clone()]]),
-        extension_request(&[&[other.clone()]]),
+        extension_request(&[from_ref(&one)]),
+        extension_request(&[from_ref(&other)]),
     ]);
     assert_refused!(Csr::parse(&two_requests).unwrap_err(), CsrError::Duplicate);
-    let two_values = with_attributes(&[extension_request(&[&[one], &[other]])]);
+    let two_values = with_attributes(&[extension_request(&[from_ref(&one), from_ref(&other)])]);
     assert_refused!(Csr::parse(&two_values).unwrap_err(), CsrError::Malformed { .. });
 }
 

@@ -36,7 +36,7 @@ fn server(rig: &Rig, id: &str) -> Arc<ServerConfig> {
     rig.server_as(shows_chain(&chain, &leaf.key), ClientPolicy::SpiffeOrProof)
 }
 
-fn refused(result: Result<(ClientConnection, ServerConnection), Failed>) -> Failed {
+fn refused(result: Result<(ClientConnection, ServerConnection), Box<Failed>>) -> Box<Failed> {
     match result {
         Ok(_) => panic!("the handshake went through"),
         Err(failed) => failed,

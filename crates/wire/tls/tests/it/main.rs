@@ -1,6 +1,7 @@
 //! Handshakes in memory: no socket, no task, no clock but the test's.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     reason = "test code"

@@ -114,7 +114,7 @@ impl Failed {
 pub(crate) fn shake(
     client: &Arc<ClientConfig>,
     server: &Arc<ServerConfig>,
-) -> Result<(ClientConnection, ServerConnection), Failed> {
+) -> Result<(ClientConnection, ServerConnection), Box<Failed>> {
     let mut client = ClientConnection::new(Arc::clone(client), ClientTls::server_name()).unwrap();
     let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
     let mut failed = Failed {
@@ -143,7 +143,7 @@ pub(crate) fn shake(
         .unwrap_or_else(|error| _ = failed.client.get_or_insert(error));
     }
     if failed.client.is_some() || failed.server.is_some() {
-        return Err(failed);
+        return Err(Box::new(failed));
     }
     assert!(!client.is_handshaking() && !server.is_handshaking());
     Ok((client, server))
@@ -151,5 +151,5 @@ pub(crate) fn shake(
 
 fn feed(wire: &[u8], mut end: impl FnMut(&[u8]) -> Result<(), rustls::Error>) -> Result<(), rustls::Error> {
     // In pieces that the receiving buffer takes whole.
-    wire.chunks(4096).try_for_each(|piece| end(piece))
+    wire.chunks(4096).try_for_each(&mut end)
 }
