@@ -1,0 +1,171 @@
+use crate::metrics::{Kind, Outcome};
+use crate::peer::NodePeer;
+use crate::{AgentsError, REQUEST_BYTES_MAX, Series, attest, issue, sync};
+use signet_authority::{Authority, Context};
+use signet_decision::Action;
+use signet_feed::{MESSAGE_BYTES_MAX, Producer};
+use signet_keys::Keys;
+use signet_proto::agent::v1;
+use signet_proto::agent::v1::agent_server::{Agent, AgentServer};
+use signet_registry::Registry;
+use signet_telemetry::RequestId;
+use signet_time::SharedClock;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+/// What the surface works on.
+pub struct Parts {
+    /// Entries, nodes, join tokens.
+    pub registry: Arc<Registry>,
+    /// The keys of the trust domain, for its bundle.
+    pub keys: Arc<Keys>,
+    /// What issues.
+    pub authority: Authority,
+    /// The time.
+    pub clock: SharedClock,
+    /// Ends every stream.
+    pub shutdown: CancellationToken,
+    /// What is counted.
+    pub series: Series,
+    /// The software's version, as it is told to agents.
+    pub software: String,
+}
+
+/// The service behind port 8445. Clones share everything.
+#[derive(Clone)]
+pub struct Agents {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) authority: Authority,
+    pub(crate) clock: SharedClock,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) series: Series,
+    pub(crate) software: Arc<str>,
+    pub(crate) producer: Producer,
+}
+
+/// Renews a node's SVID.
+const RENEW: Action = Action::ISSUE_NODE_SVID;
+/// Follows what a node may know.
+const SYNC: Action = Action::read("node.sync");
+/// Asks for workloads; each wish is decided by itself.
+const ISSUE: Action = Action::read("node.issue");
+
+impl Agents {
+    /// The surface over `parts`.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let producer = Producer::new(
+            parts.registry.trust_domain().clone(),
+            &parts.software,
+            parts.authority.jwt_issuer(),
+        );
+        Self {
+            registry: parts.registry,
+            keys: parts.keys,
+            authority: parts.authority,
+            clock: parts.clock,
+            shutdown: parts.shutdown,
+            series: parts.series,
+            software: parts.software.into(),
+            producer,
+        }
+    }
+
+    /// Where a request comes from, for the record.
+    pub(crate) fn context(&self, entry_id: Option<[u8; 16]>, request_id: &RequestId) -> Context {
+        Context {
+            entry_id,
+            state_seq: self.registry.followed().seq(),
+            request_id: request_id.to_string(),
+        }
+    }
+
+    fn refuse_if_stopping(&self) -> Result<(), AgentsError> {
+        if self.shutdown.is_cancelled() {
+            return Err(AgentsError::Stopping);
+        }
+        Ok(())
+    }
+}
+
+/// The tonic service with its bounds.
+pub fn service(agents: Agents) -> AgentServer<Agents> {
+    AgentServer::new(agents)
+        .max_decoding_message_size(REQUEST_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+fn request_id<T>(request: &Request<T>) -> RequestId {
+    let said = request.metadata().get(RequestId::HEADER);
+    RequestId::from_caller(said.map(|value| value.as_encoded_bytes()))
+}
+
+fn count(agents: &Agents, kind: Kind, error: Option<&AgentsError>) {
+    let outcome = match error {
+        None => Outcome::Ok,
+        Some(error) if error.is_passing() => Outcome::Error,
+        Some(_) => Outcome::Refused,
+    };
+    agents.series.issued(kind, outcome);
+}
+
+#[tonic::async_trait]
+impl Agent for Agents {
+    async fn attest(
+        &self,
+        request: Request<v1::AttestRequest>,
+    ) -> Result<Response<v1::AttestResponse>, Status> {
+        let id = request_id(&request);
+        let done = attest::attest(self, &request, &id).await;
+        count(self, Kind::Node, done.as_ref().err());
+        done.map(Response::new).map_err(|error| error.status(&id))
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
+        let id = request_id(&request);
+        let renewed = async {
+            let node = NodePeer::of(request.extensions(), self, RENEW)?;
+            attest::renew(self, &node, request.get_ref(), &id).await
+        };
+        let done = renewed.await;
+        count(self, Kind::Node, done.as_ref().err());
+        done.map(Response::new).map_err(|error| error.status(&id))
+    }
+
+    type SyncStream = sync::Snapshots;
+
+    async fn sync(
+        &self,
+        request: Request<Streaming<v1::SyncRequest>>,
+    ) -> Result<Response<Self::SyncStream>, Status> {
+        let id = request_id(&request);
+        let node = self
+            .refuse_if_stopping()
+            .and_then(|()| NodePeer::of(request.extensions(), self, SYNC))
+            .map_err(|error| error.status(&id))?;
+        Ok(Response::new(sync::start(
+            self.clone(),
+            node,
+            request.into_inner(),
+            id,
+        )))
+    }
+
+    async fn issue(&self, request: Request<v1::IssueRequest>) -> Result<Response<v1::IssueResponse>, Status> {
+        let id = request_id(&request);
+        let node = NodePeer::of(request.extensions(), self, ISSUE).map_err(|error| error.status(&id))?;
+        issue::issue(self, &node, request.into_inner(), &id)
+            .await
+            .map(Response::new)
+            .map_err(|error| error.status(&id))
+    }
+}
+
+impl NodePeer {
+    /// Whether the node may still follow.
+    pub(crate) fn check_sync(&self, agents: &Agents) -> Result<(), AgentsError> {
+        self.check(agents, SYNC)
+    }
+}

@@ -1,0 +1,290 @@
+use signet_authority::IssueError;
+use signet_fault::{Coded, Entry, chain, remedy_of};
+use signet_feed::FeedError;
+use signet_keys::KeysError;
+use signet_record::RecordError;
+use signet_registry::RegistryError;
+use signet_store::follow::FollowError;
+use signet_telemetry::RequestId;
+use signet_x509::{CsrError, X509Error};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// Why an agent was refused.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum AgentsError {
+    /// The connection proved nothing.
+    #[error("the connection shows no identity")]
+    NoIdentity,
+    /// The connection proved possession of a key, which is good for `Attest` alone.
+    #[error("this connection proves a key and no identity: it may only attest")]
+    OnlyAttest,
+    /// An identity where a proof of possession is wanted.
+    #[error("attest over a connection with a self-signed certificate of the node's new key")]
+    NotAProof,
+    /// The SVID that the connection was opened with is over.
+    #[error("the svid of this connection expired {late_s} s ago")]
+    SvidExpired {
+        /// Seconds since then.
+        late_s: u64,
+    },
+    /// The node proved itself anew since the SVID was issued.
+    #[error("the svid of this connection is older than the node's last attestation")]
+    SvidSuperseded,
+    /// The node is not registered, or banned.
+    #[error("the node is not admitted: it needs that {needs}")]
+    NotAdmitted {
+        /// What would have to be so.
+        needs: String,
+    },
+    /// The certificate request is for another key than the connection's.
+    #[error("the certificate request is for another key than the connection's certificate")]
+    OtherKey,
+    /// Nothing proves the node.
+    #[error("attest with a join token")]
+    NoEvidence,
+    /// The first message is missing.
+    #[error("the first message is not a hello")]
+    NoHello,
+    /// Too many wishes at once, or none.
+    #[error("{given} items in one call, allowed are 1 to {max}")]
+    ItemCount {
+        /// How many were given.
+        given: usize,
+        /// How many may be.
+        max: usize,
+    },
+    /// A wish for nothing, or with an id that is none.
+    #[error("an item is malformed: {what}")]
+    Item {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The server stops.
+    #[error("the server is stopping")]
+    Stopping,
+    /// A first message or snapshot cannot stand.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The certificate request is refused.
+    #[error("certificate request: {0}")]
+    Csr(#[from] CsrError),
+    /// A certificate of the connection cannot be read.
+    #[error("read the connection's certificate")]
+    Certificate(#[source] X509Error),
+    /// What the registry says.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// What the authority says.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    /// What the record says.
+    #[error("record")]
+    Record(#[from] RecordError),
+    /// What the keys say.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// State does not follow its log.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+}
+
+const fn entry(code: &'static str, meaning: &'static str, remedy: &'static str) -> Entry {
+    Entry {
+        code,
+        meaning,
+        remedy,
+    }
+}
+
+/// The codes of this crate.
+pub const REGISTER: &[Entry] = &[
+    entry(
+        "SGAS001",
+        "agent: no identity",
+        "connect with the node's svid, or with a self-signed certificate to attest",
+    ),
+    entry(
+        "SGAS002",
+        "agent: proof of possession only attests",
+        "attest first, then connect with the node's svid",
+    ),
+    entry(
+        "SGAS003",
+        "agent: attest with an identity",
+        "renew instead, or connect with a self-signed certificate of a new key",
+    ),
+    entry(
+        "SGAS004",
+        "agent: svid expired",
+        "connect again with the newest svid; if there is none, join with a new join string",
+    ),
+    entry(
+        "SGAS005",
+        "agent: svid superseded",
+        "the node joined again elsewhere: stop one of the two agents",
+    ),
+    entry(
+        "SGAS006",
+        "agent: node not admitted",
+        "ask an administrator: `signet node show ID`; an evicted node joins anew",
+    ),
+    entry(
+        "SGAS007",
+        "agent: request for another key",
+        "send the certificate request of the key that the connection shows",
+    ),
+    entry(
+        "SGAS008",
+        "agent: no evidence",
+        "pass a join string with --join-file or SIGNET_JOIN",
+    ),
+    entry("SGAS009", "agent: no hello", "update the agent"),
+    entry(
+        "SGAS010",
+        "issue: item count",
+        "send at most 256 items in one call",
+    ),
+    entry("SGAS011", "issue: item malformed", "update the agent"),
+    entry("SGAS012", "server stopping", "connect again, to any server"),
+    entry(
+        "SGAS013",
+        "agent: certificate unreadable",
+        "connect with the node's svid",
+    ),
+];
+
+impl Coded for AgentsError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoIdentity => "SGAS001",
+            Self::OnlyAttest => "SGAS002",
+            Self::NotAProof => "SGAS003",
+            Self::SvidExpired { .. } => "SGAS004",
+            Self::SvidSuperseded => "SGAS005",
+            Self::NotAdmitted { .. } => "SGAS006",
+            Self::OtherKey => "SGAS007",
+            Self::NoEvidence => "SGAS008",
+            Self::NoHello => "SGAS009",
+            Self::ItemCount { .. } => "SGAS010",
+            Self::Item { .. } => "SGAS011",
+            Self::Stopping => "SGAS012",
+            Self::Certificate(_) => "SGAS013",
+            Self::Feed(e) => e.code(),
+            Self::Csr(e) => e.code(),
+            Self::Registry(e) => e.code(),
+            Self::Issue(e) => e.code(),
+            Self::Record(e) => e.code(),
+            Self::Keys(e) => e.code(),
+            Self::Follow(e) => e.code(),
+        }
+    }
+
+    fn remedy(&self) -> Cow<'static, str> {
+        match self {
+            Self::Feed(e) => e.remedy(),
+            Self::Csr(e) => e.remedy(),
+            Self::Registry(e) => e.remedy(),
+            Self::Issue(e) => e.remedy(),
+            Self::Record(e) => e.remedy(),
+            Self::Keys(e) => e.remedy(),
+            Self::Follow(e) => e.remedy(),
+            _ => remedy_of(REGISTER, self.code()),
+        }
+    }
+}
+
+impl AgentsError {
+    /// What kind of refusal it is, for gRPC.
+    pub(crate) fn grpc_code(&self) -> Code {
+        match self {
+            Self::NoIdentity | Self::SvidExpired { .. } | Self::SvidSuperseded => Code::Unauthenticated,
+            Self::OnlyAttest | Self::NotAProof | Self::NotAdmitted { .. } | Self::OtherKey => {
+                Code::PermissionDenied
+            }
+            Self::NoEvidence
+            | Self::NoHello
+            | Self::ItemCount { .. }
+            | Self::Item { .. }
+            | Self::Csr(_)
+            | Self::Certificate(_) => Code::InvalidArgument,
+            Self::Feed(FeedError::Protocol { .. }) => Code::FailedPrecondition,
+            Self::Feed(_) => Code::InvalidArgument,
+            Self::Stopping | Self::Record(_) | Self::Keys(_) | Self::Follow(_) => Code::Unavailable,
+            Self::Registry(e) => registry_code(e),
+            Self::Issue(e) => issue_code(e),
+        }
+    }
+
+    /// Whether the same wish may succeed later without anybody's doing.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self.grpc_code(), Code::Unavailable | Code::Aborted)
+    }
+
+    /// What the peer is told. What failed inside stays inside: the code and the request's id lead to the log.
+    pub(crate) fn message(&self) -> String {
+        match self.grpc_code() {
+            Code::Unavailable | Code::Internal if !matches!(self, Self::Stopping) => {
+                "the server cannot do this now".to_owned()
+            }
+            _ => self.to_string(),
+        }
+    }
+
+    /// The answer to a whole call.
+    pub(crate) fn status(&self, request_id: &RequestId) -> Status {
+        let mut facts = HashMap::new();
+        facts.insert("request_id".to_owned(), request_id.to_string());
+        facts.insert("remedy".to_owned(), self.remedy().into_owned());
+        let details = ErrorDetails::with_error_info(self.code(), "signet", facts);
+        let code = self.grpc_code();
+        let error = chain(self);
+        if self.is_passing() && !matches!(self, Self::Stopping) {
+            tracing::warn!(%request_id, code = self.code(), error, "agent not served");
+        } else {
+            tracing::info!(%request_id, code = self.code(), error, "agent refused");
+        }
+        Status::with_error_details(code, self.message(), details)
+    }
+}
+
+fn registry_code(error: &RegistryError) -> Code {
+    use RegistryError as E;
+    match error {
+        E::JoinTokenUnknown | E::JoinTokenExpired { .. } | E::JoinTokenBound | E::NodeBanned { .. } => {
+            Code::PermissionDenied
+        }
+        E::NodeUnknown { .. } | E::IdentityOfEntry { .. } | E::IdentityOfNode { .. } => {
+            Code::PermissionDenied
+        }
+        E::Changed | E::Contended { .. } => Code::Aborted,
+        E::Commit(_) | E::Unknown(_) | E::Follow(_) => Code::Unavailable,
+        _ => Code::Internal,
+    }
+}
+
+fn issue_code(error: &IssueError) -> Code {
+    use IssueError as E;
+    match error {
+        E::Denied(_)
+        | E::NotOurselves
+        | E::OtherTrustDomain { .. }
+        | E::NoPath { .. }
+        | E::Reserved { .. }
+        | E::AudienceReserved { .. }
+        | E::AudienceNotAllowed { .. } => Code::PermissionDenied,
+        E::CsrIdentity { .. }
+        | E::CsrDnsNames
+        | E::CsrIssuerKey
+        | E::Lifetime { .. }
+        | E::AudienceCount { .. }
+        | E::AudienceForm { .. } => Code::InvalidArgument,
+        E::IssuerEnds { .. } | E::Tainted { .. } | E::Keys(_) | E::Sign(_) | E::Record(_) => {
+            Code::Unavailable
+        }
+        _ => Code::Internal,
+    }
+}

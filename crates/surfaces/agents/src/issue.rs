@@ -1,0 +1,277 @@
+use crate::agents::Agents;
+use crate::metrics::{Kind, Outcome};
+use crate::peer::NodePeer;
+use crate::{AgentsError, ISSUE_ITEMS_MAX};
+use bytes::Bytes;
+use signet_authority::{JwtRequest, JwtSvid, Profile, X509Request, X509Svid, limits};
+use signet_decision::{Action, Decision, Denied};
+use signet_fault::{Coded as _, chain};
+use signet_proto::agent::v1::issue_answer::Outcome as Answered;
+use signet_proto::agent::v1::issue_item::Wish;
+use signet_proto::agent::v1::{self, IssueAnswer};
+use signet_record::{RecordError, Unrecorded};
+use signet_registry::{Entry, EntryId};
+use signet_telemetry::RequestId;
+use signet_time::UnixTime;
+use signet_x509::Csr;
+use std::sync::Arc;
+use tokio::time::Instant;
+use tracing::info;
+
+/// What came of one wish before the record.
+enum Signed {
+    X509(Unrecorded<X509Svid>),
+    Jwt(Unrecorded<JwtSvid>),
+    Refused(AgentsError),
+}
+
+/// Signs for the workloads of one node. Each wish is answered for itself; the records of all are under way at once.
+pub(crate) async fn issue(
+    agents: &Agents,
+    node: &NodePeer,
+    request: v1::IssueRequest,
+    request_id: &RequestId,
+) -> Result<v1::IssueResponse, AgentsError> {
+    let given = request.items.len();
+    let max = ISSUE_ITEMS_MAX;
+    if !(1..=max).contains(&given) {
+        return Err(AgentsError::ItemCount { given, max });
+    }
+    let (now, began) = (agents.clock.now(), Instant::now());
+    let mut answers: Vec<Option<IssueAnswer>> = Vec::with_capacity(given);
+    let (mut x509, mut jwt, mut kinds) = (Batch::default(), Batch::default(), Vec::with_capacity(given));
+    for (index, item) in request.items.into_iter().enumerate() {
+        let kind = match item.wish {
+            Some(Wish::Jwt(_)) => Kind::Jwt,
+            _ => Kind::X509,
+        };
+        kinds.push(kind);
+        match sign(agents, node, item, request_id, now).await {
+            Signed::X509(unrecorded) => x509.push(index, unrecorded),
+            Signed::Jwt(unrecorded) => jwt.push(index, unrecorded),
+            Signed::Refused(error) => {
+                answers.push(Some(refusal(agents, kind, node, &error, request_id)));
+                continue;
+            }
+        }
+        answers.push(None);
+    }
+    let recorder = agents.authority.recorder();
+    let (x509_places, jwt_places) = (x509.places, jwt.places);
+    let (x509, jwt) = tokio::join!(
+        recorder.release_all(x509.unrecorded),
+        recorder.release_all(jwt.unrecorded)
+    );
+    settle(
+        agents,
+        node,
+        request_id,
+        &mut answers,
+        Kind::X509,
+        x509_places,
+        x509,
+        x509_answer,
+    );
+    settle(
+        agents,
+        node,
+        request_id,
+        &mut answers,
+        Kind::Jwt,
+        jwt_places,
+        jwt,
+        jwt_answer,
+    );
+    let took = began.elapsed().as_secs_f64();
+    for kind in [Kind::X509, Kind::Jwt]
+        .into_iter()
+        .filter(|kind| kinds.contains(kind))
+    {
+        agents.series.took(kind, took);
+    }
+    // Every place is filled: each wish was refused or released.
+    let answers = answers.into_iter().map(Option::unwrap_or_default).collect();
+    Ok(v1::IssueResponse { answers })
+}
+
+/// Credentials of one kind on their way through the record, and where their answers go.
+struct Batch<C> {
+    places: Vec<usize>,
+    unrecorded: Vec<Unrecorded<C>>,
+}
+
+impl<C> Default for Batch<C> {
+    fn default() -> Self {
+        Self {
+            places: Vec::new(),
+            unrecorded: Vec::new(),
+        }
+    }
+}
+
+impl<C> Batch<C> {
+    fn push(&mut self, index: usize, unrecorded: Unrecorded<C>) {
+        self.places.push(index);
+        self.unrecorded.push(unrecorded);
+    }
+}
+
+async fn sign(
+    agents: &Agents,
+    node: &NodePeer,
+    item: v1::IssueItem,
+    request_id: &RequestId,
+    now: UnixTime,
+) -> Signed {
+    let signed = match item.wish {
+        Some(Wish::X509(wish)) => sign_x509(agents, node, &item.entry_id, &wish, request_id, now)
+            .await
+            .map(Signed::X509),
+        Some(Wish::Jwt(wish)) => sign_jwt(agents, node, &item.entry_id, wish, request_id, now)
+            .await
+            .map(Signed::Jwt),
+        None => Err(AgentsError::Item {
+            what: "it wishes for nothing",
+        }),
+    };
+    signed.unwrap_or_else(Signed::Refused)
+}
+
+async fn sign_x509(
+    agents: &Agents,
+    node: &NodePeer,
+    entry_id: &[u8],
+    wish: &v1::X509Wish,
+    request_id: &RequestId,
+    now: UnixTime,
+) -> Result<Unrecorded<X509Svid>, AgentsError> {
+    let (entry, decision) = entitled(agents, node, entry_id, Action::ISSUE_X509_SVID, now)?;
+    let request = X509Request {
+        id: entry.spiffe_id.clone(),
+        dns_names: entry.dns_names.clone(),
+        ttl: entry.x509_ttl,
+        csr: Csr::parse(&wish.csr)?,
+        context: agents.context(Some(*entry.id.as_bytes()), request_id),
+    };
+    let slot = agents.authority.recorder().reserve()?;
+    let admitted = agents
+        .authority
+        .admit_x509(request, Profile::Workload, &decision, slot, now)?;
+    Ok(agents.authority.sign(admitted).await?)
+}
+
+async fn sign_jwt(
+    agents: &Agents,
+    node: &NodePeer,
+    entry_id: &[u8],
+    wish: v1::JwtWish,
+    request_id: &RequestId,
+    now: UnixTime,
+) -> Result<Unrecorded<JwtSvid>, AgentsError> {
+    // Before anything is done with them.
+    if wish.audience.len() > limits::AUDIENCES_MAX {
+        return Err(AgentsError::Issue(signet_authority::IssueError::AudienceCount {
+            given: wish.audience.len(),
+            max: limits::AUDIENCES_MAX,
+        }));
+    }
+    let (entry, decision) = entitled(agents, node, entry_id, Action::ISSUE_JWT_SVID, now)?;
+    let request = JwtRequest {
+        id: entry.spiffe_id.clone(),
+        audiences: wish.audience,
+        allowed_audiences: entry.jwt_audiences.clone(),
+        ttl: entry.jwt_ttl,
+        context: agents.context(Some(*entry.id.as_bytes()), request_id),
+    };
+    let slot = agents.authority.recorder().reserve()?;
+    let admitted = agents.authority.admit_jwt(request, &decision, slot, now)?;
+    Ok(agents.authority.sign(admitted).await?)
+}
+
+/// The entry that a wish names, if this node may have credentials for it, and the decision that says so.
+fn entitled(
+    agents: &Agents,
+    node: &NodePeer,
+    entry_id: &[u8],
+    action: Action,
+    now: UnixTime,
+) -> Result<(Arc<Entry>, Decision), AgentsError> {
+    let id = EntryId::from_slice(entry_id).ok_or(AgentsError::Item {
+        what: "the entry's id is not 16 bytes",
+    })?;
+    let found = agents
+        .registry
+        .read(|state| state.entitlement(&node.id, id, action, now));
+    match found.entry {
+        Some(entry) => Ok((entry, found.decision)),
+        // The same words whether there is no such entry or it is another node's.
+        None => Err(AgentsError::Issue(signet_authority::IssueError::Denied(
+            found.decision.permit().err().unwrap_or(Denied::OtherRequest),
+        ))),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one loop for both kinds of credential")]
+fn settle<C>(
+    agents: &Agents,
+    node: &NodePeer,
+    request_id: &RequestId,
+    answers: &mut [Option<IssueAnswer>],
+    kind: Kind,
+    places: Vec<usize>,
+    released: Vec<Result<C, RecordError>>,
+    answer: fn(C) -> Answered,
+) {
+    for (place, released) in places.into_iter().zip(released) {
+        let filled = match released {
+            Ok(credential) => {
+                agents.series.issued(kind, Outcome::Ok);
+                IssueAnswer {
+                    outcome: Some(answer(credential)),
+                }
+            }
+            Err(error) => refusal(agents, kind, node, &AgentsError::Record(error), request_id),
+        };
+        if let Some(slot) = answers.get_mut(place) {
+            *slot = Some(filled);
+        }
+    }
+}
+
+fn x509_answer(svid: X509Svid) -> Answered {
+    Answered::X509(v1::X509Issued {
+        chain: svid.chain.iter().map(|der| Bytes::copy_from_slice(der)).collect(),
+        not_after_s: svid.not_after.as_secs(),
+    })
+}
+
+fn jwt_answer(svid: JwtSvid) -> Answered {
+    Answered::Jwt(v1::JwtIssued {
+        token: svid.token,
+        issued_at_s: svid.issued_at.as_secs(),
+        expires_at_s: svid.expires_at.as_secs(),
+    })
+}
+
+fn refusal(
+    agents: &Agents,
+    kind: Kind,
+    node: &NodePeer,
+    error: &AgentsError,
+    request_id: &RequestId,
+) -> IssueAnswer {
+    let outcome = if error.is_passing() {
+        Outcome::Error
+    } else {
+        Outcome::Refused
+    };
+    agents.series.issued(kind, outcome);
+    info!(%request_id, node = %node.id, kind = kind.as_str(), code = error.code(), error = chain(error), "wish refused");
+    IssueAnswer {
+        outcome: Some(Answered::Refusal(v1::Refusal {
+            code: error.code().to_owned(),
+            message: error.message(),
+            retry: error.is_passing(),
+        })),
+    }
+}
