@@ -9,19 +9,21 @@
 //! Keys of workloads are made here and stay in memory. The node's own key is the only one that is written, to a
 //! file that nobody else may read, if a state directory is given.
 
-//AGENT
+mod agent;
 pub mod attest;
 mod engine;
 mod error;
-//HEALTH
+mod health;
 mod identity;
 mod issuer;
 pub mod metrics;
 mod settings;
-//UP
+mod upstream;
 mod workload;
 
+pub use agent::{Agent, Handle};
 pub use engine::{Engine, EngineParts, SOCKET_MODE};
 pub use error::{AgentError, REGISTER};
+pub use health::Health;
 pub use issuer::{IssueError, IssueFuture, Issuer};
 pub use settings::{AgentSettings, AttestorSettings, METRICS_PORT, Pace, SocketSettings, UnixSettings};

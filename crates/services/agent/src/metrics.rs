@@ -1,6 +1,6 @@
 //! The agent's series. Names and labels are public: dashboards are built on them.
 
-use signet_telemetry::{Counter, Family, Gauge, Histogram, Metrics, label, label_set};
+use signet_telemetry::{Counter, Family, Gauge, GaugeF64, Histogram, Metrics, label, label_set};
 use std::time::Duration;
 
 label! {
@@ -54,6 +54,8 @@ pub struct Series {
     pub(crate) entries: Gauge,
     /// 1 while the server's stream is open.
     pub(crate) connected: Gauge,
+    /// How far the server's clock and ours were apart when we last met.
+    pub(crate) skew: GaugeF64,
     issue: Family<IssueLabels, Counter>,
     issue_seconds: Family<IssueKindLabels, Histogram, fn() -> Histogram>,
     attest_seconds: Histogram,
@@ -68,6 +70,10 @@ impl Series {
             unauthorized: metrics.counters("signet_unauthorized_total", "Calls that were refused"),
             entries: metrics.gauge("signet_agent_entries", "Entries that hold on this node"),
             connected: metrics.gauge("signet_agent_connected", "Whether the server's stream is open"),
+            skew: metrics.gauge_f64(
+                "signet_clock_skew_seconds",
+                "Distance to the server's clock at the last greeting",
+            ),
             issue: metrics.counters("signet_issue_total", "Credentials asked of the server"),
             issue_seconds: metrics.seconds_by("signet_issue_seconds", "Time from a wish to its answer"),
             attest_seconds: metrics.seconds("signet_attest_seconds", "Time to find out who a caller is"),

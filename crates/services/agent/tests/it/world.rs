@@ -248,6 +248,11 @@ impl World {
 
     /// Before the first state.
     pub(crate) fn initialising() -> Self {
+        Self::with_pace(Pace::default())
+    }
+
+    /// Before the first state, at another pace.
+    pub(crate) fn with_pace(pace: Pace) -> Self {
         let clock = ManualClock::default();
         let server = Arc::new(Server {
             domain: Domain::new(DOMAIN),

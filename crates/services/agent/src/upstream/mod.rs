@@ -1,0 +1,254 @@
+//! The way to the servers: joining, the stream of states, signatures, renewal, and coming back after a break.
+
+mod contact;
+mod files;
+mod node;
+mod session;
+
+use crate::identity::scatter;
+use crate::metrics::Series;
+use crate::settings::Pace;
+use crate::{AgentError, IssueError, IssueFuture, Issuer};
+use arc_swap::ArcSwapOption;
+use files::StateDir;
+use node::Node;
+use session::End;
+use signet_api::JoinString;
+use signet_feed::NodeState;
+use signet_net::CancellationToken;
+use signet_net::client::channel::transport_cause;
+use signet_proto::agent::v1::agent_client::AgentClient;
+use signet_proto::agent::v1::{IssueItem, IssueRequest};
+use signet_time::SharedClock;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use tracing::{error, info, warn};
+
+/// Asks the server that the node is connected to.
+#[derive(Default)]
+pub(crate) struct Remote(ArcSwapOption<Channel>);
+
+impl Remote {
+    fn open(&self, channel: Channel) {
+        self.0.store(Some(Arc::new(channel)));
+    }
+
+    fn close(&self) {
+        self.0.store(None);
+    }
+}
+
+impl Issuer for Remote {
+    fn issue(&self, items: Vec<IssueItem>) -> IssueFuture<'_> {
+        Box::pin(async move {
+            let Some(channel) = self.0.load_full() else {
+                return Err(IssueError::Away("not connected".to_owned()));
+            };
+            let mut client = AgentClient::new((*channel).clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
+            match client.issue(IssueRequest { items }).await {
+                Ok(response) => Ok(response.into_inner().answers),
+                Err(status) => Err(IssueError::Away(told(&status))),
+            }
+        })
+    }
+}
+
+/// What the upstream needs of the rest.
+pub(crate) struct State {
+    pub(crate) sender: watch::Sender<Option<Arc<NodeState>>>,
+    pub(crate) clock: SharedClock,
+    pub(crate) pace: Pace,
+    pub(crate) series: Series,
+}
+
+impl State {
+    fn backoff(&self, failures: u32) -> Duration {
+        let pause = self
+            .pace
+            .retry_min
+            .saturating_mul(2_u32.saturating_pow(failures.min(16)));
+        scatter(pause.min(self.pace.retry_max))
+    }
+}
+
+/// A node that has, or will have, an identity.
+pub(crate) struct Upstream {
+    state: State,
+    remote: Arc<Remote>,
+    files: Option<StateDir>,
+    join: Option<JoinString>,
+    /// Those of the settings; empty: those that came with the identity.
+    servers: Vec<String>,
+    node: Option<Node>,
+}
+
+impl Upstream {
+    /// Reads what was kept in `state_dir`.
+    ///
+    /// # Errors
+    /// [`AgentError::NothingToJoinWith`]; what keeps the state directory from being used.
+    pub(crate) fn new(
+        state: State,
+        remote: Arc<Remote>,
+        state_dir: Option<&Path>,
+        join: Option<JoinString>,
+        servers: Vec<String>,
+    ) -> Result<Self, AgentError> {
+        let files = state_dir.map(StateDir::open).transpose()?;
+        let kept = match &files {
+            Some(files) => Node::kept(files, state.clock.now())?,
+            None => None,
+        };
+        // A join string for another domain means another domain.
+        let node = kept.filter(|node| {
+            join.as_ref()
+                .is_none_or(|join| node.id.trust_domain() == &join.trust_domain)
+        });
+        if node.is_none() && join.is_none() {
+            return Err(AgentError::NothingToJoinWith);
+        }
+        Ok(Self {
+            state,
+            remote,
+            files,
+            join,
+            servers,
+            node,
+        })
+    }
+
+    /// Joins if need be, stays connected, until `shutdown`.
+    ///
+    /// # Errors
+    /// What no later attempt can mend: [`AgentError::NodeRefused`], [`AgentError::Server`], trouble with files.
+    pub(crate) async fn run(
+        self,
+        applied: watch::Receiver<Option<u64>>,
+        shutdown: CancellationToken,
+    ) -> Result<(), AgentError> {
+        tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            ended = self.stay(applied) => ended,
+        }
+    }
+
+    async fn stay(mut self, applied: watch::Receiver<Option<u64>>) -> Result<(), AgentError> {
+        let mut failures = 0;
+        let mut turn = 0;
+        loop {
+            let node = match self.node.take() {
+                Some(node) => node,
+                None => self.join().await?,
+            };
+            let servers = if self.servers.is_empty() {
+                &node.servers
+            } else {
+                &self.servers
+            };
+            let Some(server) = servers.get(turn % servers.len().max(1)).cloned() else {
+                return Err(AgentError::Server("there is no server to call".to_owned()));
+            };
+            let (end, served) =
+                session::run(&node, &server, &self.remote, &self.state, applied.clone()).await;
+            if served {
+                failures = 0;
+            }
+            let expired = node.not_after() <= self.state.clock.now();
+            let mut keep = Some(node);
+            let pause = match end {
+                End::Renewed => Duration::ZERO,
+                End::GoingAway(pause) => {
+                    turn += 1;
+                    scatter(pause)
+                }
+                End::Broken(why) => {
+                    turn += 1;
+                    let pause = self.state.backoff(failures);
+                    warn!(%server, why, retry_ms = pause.as_millis(), "not connected");
+                    pause
+                }
+                End::Refused(why) => {
+                    turn += 1;
+                    error!(%server, error = %why, "the server does not serve this node");
+                    self.state.pace.retry_max
+                }
+            };
+            // An SVID that has expired opens no door; only joining anew can.
+            if expired && self.join.is_some() {
+                info!("the node's identity has expired, joining anew");
+                keep = None;
+            } else if expired {
+                error!("the node's identity has expired and there is no join string: join this node anew");
+            }
+            self.node = keep;
+            failures = failures.saturating_add(1);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Joins, however long it takes for a server to answer.
+    async fn join(&self) -> Result<Node, AgentError> {
+        let join = self.join.as_ref().ok_or(AgentError::NothingToJoinWith)?;
+        let servers = if self.servers.is_empty() {
+            &join.servers
+        } else {
+            &self.servers
+        };
+        let mut failures = 0;
+        loop {
+            match contact::attest(join, servers, self.files.as_ref(), &self.state.clock).await {
+                Err(AgentError::Issue(IssueError::Away(why))) => {
+                    let pause = self.state.backoff(failures);
+                    warn!(why, retry_ms = pause.as_millis(), "cannot join yet");
+                    failures = failures.saturating_add(1);
+                    tokio::time::sleep(pause).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// The refusal that `status` is; `None` where trying again may help.
+fn denied(status: &Status) -> Option<AgentError> {
+    if let Some(cause) = transport_cause(status) {
+        // Another root is another server: neither time nor another attempt changes that.
+        let other = signet_tls::cause(cause).filter(|e| matches!(e, signet_tls::TlsError::OtherRoot { .. }));
+        return other.map(|error| AgentError::Server(error.to_string()));
+    }
+    let definite = matches!(
+        status.code(),
+        Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::AlreadyExists
+            | Code::NotFound
+            | Code::Unimplemented
+    );
+    definite.then(|| AgentError::NodeRefused {
+        code: status
+            .get_details_error_info()
+            .map_or_else(|| status.code().to_string(), |info| info.reason),
+        message: status.message().to_owned(),
+    })
+}
+
+/// `status` in the words of its cause, for the log.
+fn told(status: &Status) -> String {
+    match transport_cause(status) {
+        Some(cause) => signet_fault::chain(cause),
+        None => format!("{}: {}", status.code(), status.message()),
+    }
+}
+
+/// What this software calls itself in a `Hello`.
+const SOFTWARE: &str = concat!("signet-agent/", env!("CARGO_PKG_VERSION"));
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// 64 answers, each a chain of a few kilobytes.
+const ANSWER_BYTES_MAX: usize = 4 << 20;

@@ -1,0 +1,211 @@
+//! The node's own identity.
+
+use super::files::{NodeFile, StateDir};
+use crate::AgentError;
+use crate::identity::scatter;
+use arc_swap::ArcSwap;
+use signet_crypto::{KeyKind, LocalKey};
+use signet_feed::bundle_from_proto;
+use signet_id::{SpiffeId, TrustDomain};
+use signet_proto::agent::v1::NodeSvid;
+use signet_time::UnixTime;
+use signet_tls::LiveIdentity;
+use signet_trust::{Bundle, TrustView};
+use signet_x509::Der;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A node that has joined: its key, its SVID, and what it verifies its servers with.
+pub(super) struct Node {
+    pub(super) id: SpiffeId,
+    pub(super) key: LocalKey,
+    pub(super) servers: Vec<String>,
+    /// What is shown to servers; renewed in place.
+    pub(super) shown: Arc<LiveIdentity>,
+    /// The own domain's bundle; renewed in place.
+    pub(super) trust: Arc<ArcSwap<TrustView>>,
+    state: Option<StateDir>,
+    times: Mutex<Times>,
+}
+
+#[derive(Clone, Copy)]
+struct Times {
+    not_after: UnixTime,
+    renew_at: UnixTime,
+}
+
+/// The node's key: the one kept, else a new one, which is kept before it is first shown, so that an attempt that is
+/// cut off can be made again with the same key.
+pub(super) fn key(state: Option<&StateDir>) -> Result<LocalKey, AgentError> {
+    if let Some(state) = state
+        && let Some(key) = state.key()?
+    {
+        return Ok(key);
+    }
+    let key = LocalKey::generate(KeyKind::P256).map_err(AgentError::Key)?;
+    if let Some(state) = state {
+        state.keep_key(&key)?;
+    }
+    Ok(key)
+}
+
+impl Node {
+    /// The node as it was kept, if it was and its SVID is still good.
+    pub(super) fn kept(state: &StateDir, now: UnixTime) -> Result<Option<Self>, AgentError> {
+        let (Some(key), Some(file)) = (state.key()?, state.node()?) else {
+            return Ok(None);
+        };
+        let broken = || AgentError::Server("the kept identity cannot be read".to_owned());
+        let chain = signet_x509::pem::parse_certs(file.chain.as_bytes()).map_err(|_| broken())?;
+        let bundle = file.bundle().ok_or_else(broken)?;
+        let trust_domain = file.trust_domain.clone();
+        match Self::new(
+            key,
+            chain,
+            bundle,
+            &trust_domain,
+            file.servers,
+            Some(state.clone()),
+            now,
+        ) {
+            Ok(node) => Ok(Some(node)),
+            // Expired, most likely: the node was away for long. It joins anew if it can.
+            Err(error) => {
+                tracing::warn!(%error, "the kept node identity is of no more use");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The node that a server made of `key`.
+    pub(super) fn issued(
+        key: LocalKey,
+        svid: NodeSvid,
+        trust_domain: &TrustDomain,
+        servers: Vec<String>,
+        state: Option<StateDir>,
+        now: UnixTime,
+    ) -> Result<Self, AgentError> {
+        let bundle = svid
+            .bundle
+            .as_ref()
+            .ok_or_else(|| AgentError::Server("it sent no bundle".to_owned()))?;
+        let bundle = bundle_from_proto(bundle).map_err(|e| AgentError::Server(e.to_string()))?;
+        let node = Self::new(key, chain(svid.chain), bundle, trust_domain, servers, state, now)?;
+        if node.id.as_str() != svid.spiffe_id {
+            return Err(AgentError::Server(format!(
+                "a certificate for `{}` that it calls `{}`",
+                node.id, svid.spiffe_id
+            )));
+        }
+        node.keep()?;
+        Ok(node)
+    }
+
+    fn new(
+        key: LocalKey,
+        chain: Vec<Der>,
+        bundle: Bundle,
+        trust_domain: &TrustDomain,
+        servers: Vec<String>,
+        state: Option<StateDir>,
+        now: UnixTime,
+    ) -> Result<Self, AgentError> {
+        if bundle.trust_domain() != trust_domain {
+            return Err(AgentError::Server(format!(
+                "the bundle of `{}`",
+                bundle.trust_domain()
+            )));
+        }
+        let trust = TrustView::new(trust_domain.clone())
+            .with_bundle(bundle)
+            .received(now);
+        let (id, times) = check(&chain, &key, &trust, now)?;
+        let shown =
+            LiveIdentity::new(chain, &key).map_err(|e| AgentError::Server(signet_fault::chain(&e)))?;
+        Ok(Self {
+            id,
+            key,
+            servers,
+            shown: Arc::new(shown),
+            trust: Arc::new(ArcSwap::from_pointee(trust)),
+            state,
+            times: Mutex::new(times),
+        })
+    }
+
+    /// Shows a new SVID from now on.
+    pub(super) fn renew(&self, svid: NodeSvid, now: UnixTime) -> Result<(), AgentError> {
+        let chain = chain(svid.chain);
+        let (id, times) = check(&chain, &self.key, &self.trust.load(), now)?;
+        if id != self.id {
+            return Err(AgentError::Server(format!(
+                "a certificate for `{id}` instead of `{}`",
+                self.id
+            )));
+        }
+        self.shown
+            .set(chain, &self.key)
+            .map_err(|e| AgentError::Server(signet_fault::chain(&e)))?;
+        *self.times.lock().unwrap_or_else(PoisonError::into_inner) = times;
+        self.keep()
+    }
+
+    /// Verifies servers with `trust` from now on. Kept for the next start if it differs.
+    pub(super) fn trust(&self, trust: &TrustView) -> Result<(), AgentError> {
+        let sequence = |view: &TrustView| view.own_bundle().map(|b| b.sequence());
+        let is_news = sequence(&self.trust.load()) != sequence(trust);
+        self.trust.store(Arc::new(trust.clone()));
+        if is_news { self.keep() } else { Ok(()) }
+    }
+
+    pub(super) fn renew_at(&self) -> UnixTime {
+        self.times().renew_at
+    }
+
+    pub(super) fn not_after(&self) -> UnixTime {
+        self.times().not_after
+    }
+
+    fn times(&self) -> Times {
+        *self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes everything down but the key, if there is a place.
+    fn keep(&self) -> Result<(), AgentError> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let trust = self.trust.load();
+        let Some(bundle) = trust.own_bundle() else {
+            return Ok(());
+        };
+        let chain = signet_x509::pem::encode_certs(&self.shown.chain());
+        state.keep_node(&NodeFile::new(
+            trust.own().clone(),
+            self.servers.clone(),
+            chain,
+            bundle,
+        )?)
+    }
+}
+
+fn chain(chain: Vec<bytes::Bytes>) -> Vec<Der> {
+    chain.into_iter().map(|der| Der::from(Vec::from(der))).collect()
+}
+
+/// What a server of the own domain would check, and that the certificate is for our key.
+fn check(
+    chain: &[Der],
+    key: &LocalKey,
+    trust: &TrustView,
+    now: UnixTime,
+) -> Result<(SpiffeId, Times), AgentError> {
+    let unfit =
+        |e: signet_check::x509::X509SvidError| AgentError::Server(format!("the node's certificate: {e}"));
+    let verified = signet_check::x509::verify_svid(chain, trust, now).map_err(unfit)?;
+    if verified.id.trust_domain() != trust.own() {
+        return Err(AgentError::Server(format!("a certificate for `{}`", verified.id)));
+    }
+    signet_check::x509::match_private_key(&verified.leaf, key).map_err(unfit)?;
+    let not_after = verified.not_after;
+    let renew_at = now + scatter(not_after.since(now) / 2);
+    Ok((verified.id, Times { not_after, renew_at }))
+}

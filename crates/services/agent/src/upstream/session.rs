@@ -1,0 +1,201 @@
+//! One connection to one server: the stream of states, and the way to ask for signatures.
+
+use super::node::Node;
+use super::{Remote, SOFTWARE, State, denied, told};
+use crate::{AgentError, IssueError};
+use signet_feed::{Event, MESSAGE_BYTES_MAX, Replica, hello};
+use signet_net::client::channel;
+use signet_proto::agent::v1::agent_client::AgentClient;
+use signet_proto::agent::v1::sync_request::Message;
+use signet_proto::agent::v1::{Applied, RenewRequest, SyncRequest};
+use signet_tls::{ClientTls, PeerRule};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tracing::{info, warn};
+
+/// Why a session ended.
+pub(super) enum End {
+    /// The node has a new SVID: connect anew to show it.
+    Renewed,
+    /// The server asked for it.
+    GoingAway(Duration),
+    /// It broke, or never began.
+    Broken(String),
+    /// The server does not know this node, or knows it as one that must not be served.
+    Refused(AgentError),
+}
+
+/// Follows the stream of `server` until it ends. Whether there was any state tells if the server is of use.
+pub(super) async fn run(
+    node: &Node,
+    server: &str,
+    remote: &Remote,
+    state: &State,
+    applied: watch::Receiver<Option<u64>>,
+) -> (End, bool) {
+    let mut served = false;
+    let end = follow(node, server, remote, state, applied, &mut served).await;
+    if !matches!(end, End::Renewed) {
+        // Whoever asks from now on is told at once, and not after a timeout.
+        remote.close();
+        state.series.connected.set(0);
+    }
+    (end, served)
+}
+
+async fn follow(
+    node: &Node,
+    server: &str,
+    remote: &Remote,
+    state: &State,
+    mut applied: watch::Receiver<Option<u64>>,
+    served: &mut bool,
+) -> End {
+    let clock = &state.clock;
+    let tls = ClientTls::new(
+        Arc::clone(&node.shown),
+        Arc::clone(&node.trust),
+        Arc::clone(clock),
+        PeerRule::server(),
+    );
+    let channel = match tls {
+        Ok(tls) => channel::tls(server.to_owned(), tls.config()),
+        Err(error) => return End::Broken(signet_fault::chain(&error)),
+    };
+    let (requests, outgoing) = mpsc::channel(REQUESTS_WAITING_MAX);
+    let first = SyncRequest {
+        message: Some(Message::Hello(hello(SOFTWARE, clock.now()))),
+    };
+    // The channel is new and has room.
+    let _ = requests.try_send(first);
+    let mut client = AgentClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let opened = tokio::time::timeout(super::CALL_TIMEOUT, client.sync(ReceiverStream::new(outgoing))).await;
+    let mut stream = match opened {
+        Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) => return ended(&status),
+        Err(_) => return End::Broken("no answer in time".to_owned()),
+    };
+    let mut replica = Replica::new(node.trust.load().own().clone());
+    let mut renewal = Renewal::new();
+    applied.mark_unchanged();
+    loop {
+        let renew_in = renewal.due(node, clock.now());
+        let message = tokio::select! {
+            message = stream.message() => message,
+            changed = applied.changed() => {
+                let seq = *applied.borrow_and_update();
+                if let (Ok(()), Some(seq)) = (changed, seq) {
+                    // A server that does not read has fallen behind; the next number says as much.
+                    let _ = requests.try_send(SyncRequest { message: Some(Message::Applied(Applied { seq })) });
+                }
+                continue;
+            }
+            () = tokio::time::sleep(renew_in) => match renew(node, &channel, state).await {
+                Ok(()) => return End::Renewed,
+                Err(error) => {
+                    warn!(%error, not_after = %node.not_after(), "cannot renew the node's identity");
+                    renewal.failed(state);
+                    continue;
+                }
+            },
+        };
+        let event = match message {
+            Ok(Some(message)) => replica.read(&message, clock.now()),
+            Ok(None) => return End::Broken("the server ended the stream".to_owned()),
+            Err(status) => return ended(&status),
+        };
+        match event {
+            Ok(Event::Hello(peer)) => {
+                let now = clock.now();
+                let skew = peer.now.since(now).max(now.since(peer.now));
+                state.series.skew.set(skew.as_secs_f64());
+                if skew > SKEW_MAX {
+                    warn!(
+                        skew_ms = skew.as_millis(),
+                        "this node's clock and the server's differ"
+                    );
+                }
+                info!(%server, software = peer.software, "connected");
+            }
+            Ok(Event::State(fresh)) => {
+                if let Err(error) = node.trust(&fresh.trust) {
+                    warn!(%error, "cannot keep the bundle for the next start");
+                }
+                *served = true;
+                remote.open(channel.clone());
+                state.series.connected.set(1);
+                state.sender.send_replace(Some(fresh));
+            }
+            Ok(Event::GoingAway { reason, retry_after }) => {
+                info!(%server, reason, "the server goes away");
+                return End::GoingAway(retry_after);
+            }
+            Err(error) => return End::Broken(error.to_string()),
+        }
+    }
+}
+
+fn ended(status: &tonic::Status) -> End {
+    match denied(status) {
+        Some(error) => End::Refused(error),
+        None => End::Broken(told(status)),
+    }
+}
+
+async fn renew(node: &Node, channel: &Channel, state: &State) -> Result<(), AgentError> {
+    let csr = signet_x509::make_csr(&node.key, Some(&node.id), &[]).map_err(AgentError::Certificate)?;
+    let mut client = AgentClient::new(channel.clone());
+    let call = client.renew(RenewRequest { csr: csr.into() });
+    let response = tokio::time::timeout(super::CALL_TIMEOUT, call)
+        .await
+        .map_err(|_| IssueError::Away("no answer in time".to_owned()))?
+        .map_err(|status| denied(&status).unwrap_or_else(|| IssueError::Away(told(&status)).into()))?;
+    let svid = response
+        .into_inner()
+        .svid
+        .ok_or_else(|| AgentError::Server("it sent no identity".to_owned()))?;
+    node.renew(svid, state.clock.now())?;
+    info!(node = %node.id, not_after = %node.not_after(), "node identity renewed");
+    Ok(())
+}
+
+/// When to try to renew next.
+struct Renewal {
+    failures: u32,
+    not_before: Option<tokio::time::Instant>,
+}
+
+impl Renewal {
+    fn new() -> Self {
+        Self {
+            failures: 0,
+            not_before: None,
+        }
+    }
+
+    /// How long until then. Looks at the clock again now and then, because it may be set.
+    fn due(&self, node: &Node, now: signet_time::UnixTime) -> Duration {
+        let wait = self
+            .not_before
+            .map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
+        node.renew_at()
+            .since(now)
+            .max(wait.unwrap_or_default())
+            .clamp(LOOK_MIN, LOOK_MAX)
+    }
+
+    fn failed(&mut self, state: &State) {
+        self.not_before = Some(tokio::time::Instant::now() + state.backoff(self.failures));
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+/// Numbers of applied states that wait to be sent.
+const REQUESTS_WAITING_MAX: usize = 8;
+/// Beyond this, tokens and certificates that are fresh here are not yet valid there.
+const SKEW_MAX: Duration = Duration::from_secs(5);
+const LOOK_MIN: Duration = Duration::from_millis(10);
+const LOOK_MAX: Duration = Duration::from_secs(3600);
