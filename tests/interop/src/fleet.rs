@@ -106,8 +106,16 @@ impl Fleet {
         let (agent_port, server_metrics, agent_metrics) = (free_port()?, free_port()?, free_port()?);
         let api = format!("unix://{}", text(&at("api.sock")));
         let server_toml = format!(
-            "dir = \"{dir}\"\nseal = \"{seal}\"\n\n[listen]\nagents = \"127.0.0.1:{agent_port}\"\napi = \"{socket}\"\nmetrics = \"127.0.0.1:{server_metrics}\"\n",
-            dir = text(&state),
+            r#"trust_domain = "interop.test"
+data_dir = "{state}"
+seal = "{seal}"
+
+[listen]
+agents = "127.0.0.1:{agent_port}"
+metrics = "127.0.0.1:{server_metrics}"
+api = "{socket}"
+"#,
+            state = text(&state),
             socket = text(&at("api.sock")),
         );
         std::fs::write(at("server.toml"), server_toml)?;
@@ -121,7 +129,13 @@ impl Fleet {
         std::fs::write(at("join"), join)?;
         let socket = text(&at("agent.sock"));
         let agent_toml = format!(
-            "state_dir = \"{state}\"\njoin_file = \"{join}\"\n\n[listen]\nworkload_api = \"{socket}\"\nmetrics = \"127.0.0.1:{agent_metrics}\"\n",
+            r#"join_file = "{join}"
+state_dir = "{state}"
+metrics = "127.0.0.1:{agent_metrics}"
+
+[workload_api]
+path = "{socket}"
+"#,
             state = text(&at("agent")),
             join = text(&at("join")),
         );
