@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask`.
 
 mod arrows;
+mod bench;
 mod proto;
 mod rules;
 mod run;
@@ -17,6 +18,7 @@ pub(crate) type Failure = Box<dyn std::error::Error>;
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   test [NAME ...]   set up what is needed and run everything, or the phases named; `test --list` names them
+  bench start       print how long `signet dev` and `signet server run` take to be up (release build)
   arrows            check tiers, folders, unsafe code and cryptography against ARCHITECTURE.md
   rules [--write]   check docs/rules against the tests; with --write, fill in the tests' names
   proto [--check]   generate the protobuf code; with --check, only say what is stale
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["proto"] => proto::write(&root),
         ["proto", "--check"] => proto::check(&root),
+        ["bench", "start"] => bench::start(&root),
         ["arrows"] => arrows::check(&root),
         ["rules"] => rules::check(&root),
         ["rules", "--write"] => rules::write(&root),
