@@ -145,9 +145,17 @@ impl Identities {
 
     /// Has X.509-SVIDs made for `view`, if they are not there or on their way.
     pub(crate) fn want_x509(&self, view: &View) {
-        if view.want_x509() {
-            let mut inner = self.lock();
-            inner.refresh(view, self.clock.now());
+        let is_news = view.want_x509();
+        let sight = view.now();
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        for entry in &sight.entries {
+            if let Some(slot) = inner.slots.get_mut(&entry.id) {
+                slot.used_at = now;
+            }
+        }
+        if is_news || !matches!(sight.x509, X509Sight::Ready(_)) {
+            inner.refresh(view, now);
             drop(inner);
             self.wake();
         }
@@ -490,11 +498,11 @@ impl Inner {
         }
     }
 
-    /// The entries whose X.509-SVID somebody looks at.
+    /// The entries whose X.509-SVID a stream shows.
     fn in_use(&self) -> HashSet<EntryId> {
         self.live_views()
             .iter()
-            .filter(|view| view.is_x509_wanted())
+            .filter(|view| view.is_x509_wanted() && view.sender.receiver_count() > 0)
             .flat_map(|view| view.now().entries.iter().map(|e| e.id).collect::<Vec<_>>())
             .collect()
     }

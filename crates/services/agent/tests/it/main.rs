@@ -15,4 +15,5 @@ mod jwt;
 mod renewal;
 mod streams;
 mod svids;
+mod upstream;
 mod world;

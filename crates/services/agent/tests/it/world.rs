@@ -21,12 +21,12 @@ use signet_testkit::forge::Authority;
 use signet_testkit::{ManualClock, START};
 use signet_time::{Clock as _, UnixTime};
 use signet_trust::{Bundle, JwtAuthority, TrustView, X509Authority};
-use signet_x509::{Csr, IssuerCert, Serial, SvidLeaf};
+use signet_x509::{Csr, Der, IssuerCert, Serial, SvidLeaf};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tonic::metadata::MetadataValue;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
@@ -92,6 +92,15 @@ impl Domain {
             .expect("sign")
     }
 
+    /// The chain, root included, and the key of a server of this domain.
+    pub(crate) fn server_identity(&self) -> (Vec<Der>, LocalKey) {
+        let leaf = self
+            .intermediate
+            .leaf(&format!("spiffe://{}/signet/server/one", self.name));
+        let above = [&self.intermediate, &self.root].map(|a| a.certificate.clone());
+        (std::iter::once(leaf.certificate).chain(above).collect(), leaf.key)
+    }
+
     fn x509(&self, csr: &[u8], entry: &FeedEntry, now: UnixTime, serial: u64) -> X509Issued {
         let csr = Csr::parse(csr).expect("csr");
         let mut bytes = [1; 16];
@@ -135,14 +144,11 @@ pub(crate) struct Server {
     pub(crate) spoil: Mutex<Option<fn(&mut X509Issued)>>,
     pub(crate) x509_issued: AtomicU64,
     pub(crate) jwt_issued: AtomicU64,
-    /// Told at each call.
-    pub(crate) asked: Notify,
 }
 
 impl Issuer for Server {
     fn issue(&self, items: Vec<IssueItem>) -> IssueFuture<'_> {
         Box::pin(async move {
-            self.asked.notify_waiters();
             if *self.away.borrow() {
                 return Err(IssueError::Away("unplugged".to_owned()));
             }
@@ -157,6 +163,30 @@ impl Issuer for Server {
 }
 
 impl Server {
+    pub(crate) fn new(domain: Domain, clock: ManualClock) -> Self {
+        Self {
+            domain,
+            clock,
+            entries: Mutex::default(),
+            away: watch::channel(false).0,
+            refusal: Mutex::default(),
+            spoil: Mutex::default(),
+            x509_issued: AtomicU64::new(0),
+            jwt_issued: AtomicU64::new(0),
+        }
+    }
+
+    /// Signs for these from now on.
+    pub(crate) fn set_entries(&self, entries: &[Arc<FeedEntry>]) {
+        *self.entries.lock().expect("lock") = entries.to_vec();
+    }
+
+    /// Signs for anybody.
+    pub(crate) fn sign(&self, csr: &[u8], entry: &FeedEntry) -> X509Issued {
+        let serial = 1_000_000 + self.x509_issued.fetch_add(1, Ordering::SeqCst);
+        self.domain.x509(csr, entry, self.clock.now(), serial)
+    }
+
     fn answer(&self, item: &IssueItem) -> Outcome {
         if let Some(refusal) = self.refusal.lock().expect("lock").clone() {
             return Outcome::Refusal(refusal);
@@ -254,17 +284,7 @@ impl World {
     /// Before the first state, at another pace.
     pub(crate) fn with_pace(pace: Pace) -> Self {
         let clock = ManualClock::default();
-        let server = Arc::new(Server {
-            domain: Domain::new(DOMAIN),
-            clock: clock.clone(),
-            entries: Mutex::default(),
-            away: watch::channel(false).0,
-            refusal: Mutex::default(),
-            spoil: Mutex::default(),
-            x509_issued: AtomicU64::new(0),
-            jwt_issued: AtomicU64::new(0),
-            asked: Notify::new(),
-        });
+        let server = Arc::new(Server::new(Domain::new(DOMAIN), clock.clone()));
         let attestor = Arc::new(Counting {
             calls: AtomicUsize::new(0),
             inner: Arc::clone(&built_in(&UnixSettings::default(), Arc::new(clock.clone()))[0]),
@@ -319,7 +339,7 @@ impl World {
     /// Gives the agent a new state with these entries, and waits until it serves from it.
     pub(crate) async fn publish(&mut self, entries: Vec<FeedEntry>) {
         let entries: Vec<_> = entries.into_iter().map(Arc::new).collect();
-        *self.server.entries.lock().expect("lock") = entries.clone();
+        self.server.set_entries(&entries);
         let own = self.own.clone().unwrap_or_else(|| self.server.domain.bundle());
         let mut trust = TrustView::new(self.server.domain.name.clone()).with_bundle(own);
         for bundle in &self.foreign {
