@@ -6,6 +6,7 @@ use signet_api::JoinString;
 use signet_net::{CancellationToken, Limits, TcpServer, UnixOptions, UnixServer};
 use signet_telemetry::Metrics;
 use signet_time::SharedClock;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +42,8 @@ impl Agent {
         pace: Pace,
         shutdown: CancellationToken,
     ) -> Result<Handle, AgentError> {
+        // Our own end must not be taken for that of whoever started us.
+        let shutdown = shutdown.child_token();
         let join = match (join, &settings.join_file) {
             (Some(text), _) => Some(JoinString::parse(text).map_err(AgentError::Join)?),
             (None, Some(path)) => read_join(path)?,
@@ -163,6 +166,13 @@ impl Handle {
     }
 }
 
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Connections have tasks of their own, which end by this.
+        self.shutdown.cancel();
+    }
+}
+
 fn broken(error: &JoinError) -> AgentError {
     AgentError::Server(format!("a part of the agent ended by accident: {error}"))
 }
@@ -194,8 +204,10 @@ fn source(metrics: &Arc<Metrics>, engine: &Engine, series: &Series, shutdown: &C
 
 /// The join string in the file; none if the file is gone, which it may be once the node has joined.
 fn read_join(path: &Path) -> Result<Option<JoinString>, AgentError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => JoinString::parse(&text).map(Some).map_err(AgentError::Join),
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(JOIN_BYTES_MAX).read_to_string(&mut text));
+    match read {
+        Ok(_) => JoinString::parse(&text).map(Some).map_err(AgentError::Join),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(AgentError::File {
             action: "read the join file",
@@ -204,3 +216,6 @@ fn read_join(path: &Path) -> Result<Option<JoinString>, AgentError> {
         }),
     }
 }
+
+/// A join string is much shorter; one that is cut off here is refused as such.
+const JOIN_BYTES_MAX: u64 = 64 << 10;

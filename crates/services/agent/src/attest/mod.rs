@@ -9,7 +9,8 @@ use crate::{AgentError, UnixSettings};
 use signet_id::Selector;
 use signet_sys::Peer;
 use signet_time::SharedClock;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tracing::info;
 
@@ -39,6 +40,7 @@ pub fn built_in(unix: &UnixSettings, clock: SharedClock) -> Vec<Arc<dyn Attestor
 pub(crate) struct Attestation {
     attestors: Arc<[Arc<dyn Attestor>]>,
     running: Semaphore,
+    by_user: Mutex<HashMap<u32, Arc<Semaphore>>>,
 }
 
 impl Attestation {
@@ -46,12 +48,27 @@ impl Attestation {
         Self {
             attestors: attestors.into(),
             running: Semaphore::new(AT_ONCE_MAX),
+            by_user: Mutex::default(),
         }
+    }
+
+    /// The places of one user: large programs take long to hash, and one user's must not hold up the others'.
+    fn of_user(&self, uid: u32) -> Arc<Semaphore> {
+        let mut by_user = self.by_user.lock().unwrap_or_else(PoisonError::into_inner);
+        if by_user.len() == by_user.capacity() {
+            by_user.retain(|_, places| Arc::strong_count(places) > 1);
+        }
+        let places = by_user
+            .entry(uid)
+            .or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE_PER_USER_MAX)));
+        Arc::clone(places)
     }
 
     /// The selectors of all attestors together. One that fails takes away only its own, as long as another one
     /// succeeds.
     pub(crate) async fn attest(&self, peer: &Peer) -> Result<Selectors, AgentError> {
+        let of_user = self.of_user(peer.uid());
+        let _users_place = of_user.acquire().await.map_err(|_| AgentError::Draining)?;
         let _place = self.running.acquire().await.map_err(|_| AgentError::Draining)?;
         let (attestors, peer) = (Arc::clone(&self.attestors), peer.clone());
         tokio::task::spawn_blocking(move || attest_with(&attestors, &peer))
@@ -91,3 +108,4 @@ fn attest_with(attestors: &[Arc<dyn Attestor>], peer: &Peer) -> Result<Selectors
 
 /// Attesting reads files and asks the name service; more at once would only take threads from each other.
 const AT_ONCE_MAX: usize = 16;
+const AT_ONCE_PER_USER_MAX: usize = 4;

@@ -13,7 +13,7 @@ pub(crate) fn split(mut der: &[u8]) -> Vec<&[u8]> {
     while !der.is_empty() {
         assert_eq!(der[0], 0x30, "a sequence");
         let length = match der[1] {
-            short @ ..0x80 => 2 + usize::from(short),
+            short @ ..=0x7f => 2 + usize::from(short),
             0x81 => 3 + usize::from(der[2]),
             0x82 => 4 + usize::from(u16::from_be_bytes([der[2], der[3]])),
             other => panic!("length {other:#x}"),

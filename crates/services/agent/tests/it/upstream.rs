@@ -414,11 +414,12 @@ async fn a_node_with_a_state_directory_comes_back_without_joining() {
         .expect("start");
     handle.ready().await.expect("ready");
     drop(handle);
-    let settings = AgentSettings {
+    // The first one ends in the background; its socket is not in the second one's way.
+    let mut settings = AgentSettings {
         state_dir: Some(site.state_dir()),
         ..site.settings()
     };
-    std::fs::remove_file(&settings.workload_api.path).ok();
+    settings.workload_api.path = site.folder.path().join("again.sock");
     let handle = site.agent(settings, None).await.expect("start");
     handle.ready().await.expect("ready");
     assert_eq!(fetched(&handle).await.expect("fetch"), ["spiffe://a.test/a"]);

@@ -298,10 +298,7 @@ impl World {
             issuer: Arc::<Server>::clone(&server),
             attestors: vec![Arc::<Counting>::clone(&attestor)],
             clock: Arc::new(clock.clone()),
-            pace: Pace {
-                recheck: Duration::from_millis(20),
-                ..Pace::default()
-            },
+            pace,
             series: Series::new(&metrics),
             foreign_claims: vec!["allowed".to_owned()],
             shutdown: shutdown.clone(),
