@@ -1,43 +1,35 @@
-//! The administration API, `/api/v1`, as a service for HTTP/1.1 on the administrators' socket.
+//! The administration API over HTTP: `/api/v1`, served on `api.sock`.
 //!
-//! One table, [`ROUTES`], names each route, the action it stands for and its handler. What comes before a handler is
-//! the same for all: a request id, who calls ([`Identify`]), whether they may ([`signet_decision::Caller`]), a bounded
-//! body. Whoever is no operator learns nothing, not even which routes exist. Failures are problem documents
-//! (RFC 9457) with a stable code; every answer carries `x-request-id` and `x-signet-seq`.
+//! [`router`] is built from one table, [`routes`], that states for each route its method, path and
+//! [`Action`](signet_decision::Action). Every request takes the same way: who calls is found from what the kernel
+//! says of the peer ([`Roles`]), the decision about exactly this action on exactly this thing is made, and only then
+//! is a body read and the handler called, with the [`Caller`](signet_decision::Caller).
 //!
-//! Entries and nodes are the registry's, keys the key ring's: nothing is decided here but who may ask.
+//! * Every refusal is a problem document (RFC 9457) with a stable code; all faults of a request are reported at once,
+//!   and a list with one bad line applies nothing.
+//! * Every reply carries `x-request-id` (the caller's, if well-formed) and `x-signet-seq`, the change that the answer
+//!   reflects. Entries carry an `ETag`; with `If-Match` a change is made only to what the caller has seen.
+//! * What changes state is logged with who, what and the request's id, and is finished even if the caller goes away.
+//!   A join token is in the one answer that carries it and nowhere else.
+//!
+//! Whoever is no operator learns nothing, not even which routes exist.
+//!
+//! No state and no rule about entries, nodes or keys lives here: those are the registry's and the key ring's.
 
-mod answer;
-mod callers;
+mod around;
+mod deps;
+mod dispatch;
 mod error;
+mod handlers;
+mod input;
+mod metrics;
 mod page;
-mod pipeline;
+mod refusal;
+mod roles;
 mod routes;
-mod table;
 
-pub use callers::{Identify, PeerAdministrators};
+pub use deps::{Deps, Health};
 pub use error::{AdminError, REGISTER};
-pub use pipeline::router;
-pub use table::{ROUTES, Route};
-
-use signet_api::HealthView;
-use signet_keys::Keys;
-use signet_registry::Registry;
-use signet_time::SharedClock;
-use std::sync::Arc;
-
-/// What the administration API works on.
-pub struct Admin {
-    /// Entries, nodes, join tokens.
-    pub registry: Arc<Registry>,
-    /// The keys of the trust domain.
-    pub keys: Arc<Keys>,
-    /// The time.
-    pub clock: SharedClock,
-    /// Who calls.
-    pub identify: Arc<dyn Identify>,
-    /// Where join strings send agents, `HOST:PORT`, best first.
-    pub servers: Vec<String>,
-    /// How the server is.
-    pub health: Arc<dyn Fn() -> HealthView + Send + Sync>,
-}
+pub use input::{BODY_BYTES_MAX, BULK_BYTES_MAX};
+pub use roles::{LocalAdministrators, Roles};
+pub use routes::{Route, router, routes};

@@ -29,7 +29,8 @@ pub struct PlacedEntry {
 /// One thing wrong with one entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryFault {
-    /// The line of a file, or the position in an array; from 1.
+    /// The line of a file, or the position in an array; from 1. 0 where it has no place.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub line: usize,
     /// Where in the line, in bytes from 1, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,14 +44,48 @@ pub struct EntryFault {
 
 impl fmt::Display for EntryFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}", self.line)?;
+        let mut between = "";
+        if self.line > 0 {
+            write!(f, "line {}", self.line)?;
+            between = ", ";
+        }
         if let Some(column) = self.column {
-            write!(f, ", column {column}")?;
+            write!(f, "{between}column {column}")?;
+            between = ", ";
         }
         if let Some(field) = &self.field {
-            write!(f, ", `{field}`")?;
+            write!(f, "{between}`{field}`")?;
+            between = ": ";
         }
-        write!(f, ": {}", self.message)
+        let colon = if between.is_empty() { "" } else { ": " };
+        write!(f, "{colon}{}", self.message)
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde's `skip_serializing_if` asks for"
+)]
+fn is_zero(line: &usize) -> bool {
+    *line == 0
+}
+
+/// Everything that was found in a text: what can be read and what cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadEntries {
+    /// The entries that can be read, in order.
+    pub entries: Vec<PlacedEntry>,
+    /// Every fault of the others, in order.
+    pub faults: Vec<EntryFault>,
+}
+
+impl ReadEntries {
+    fn all_or_faults(self) -> Result<Vec<PlacedEntry>, Vec<EntryFault>> {
+        if self.faults.is_empty() {
+            Ok(self.entries)
+        } else {
+            Err(self.faults)
+        }
     }
 }
 
@@ -59,6 +94,12 @@ impl fmt::Display for EntryFault {
 /// # Errors
 /// Every fault of every line, in order. Nothing is returned of a file that has one.
 pub fn parse_entry_lines(text: &str) -> Result<Vec<PlacedEntry>, Vec<EntryFault>> {
+    read_entry_lines(text).all_or_faults()
+}
+
+/// As [`parse_entry_lines`], for whoever has more to say about the lines that can be read.
+#[must_use]
+pub fn read_entry_lines(text: &str) -> ReadEntries {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text
         .split('\n')
@@ -73,28 +114,50 @@ pub fn parse_entry_lines(text: &str) -> Result<Vec<PlacedEntry>, Vec<EntryFault>
 /// # Errors
 /// Every fault of every element, `line` being its position from 1; or the one fault of the array itself.
 pub fn parse_entry_array(text: &str) -> Result<Vec<PlacedEntry>, Vec<EntryFault>> {
-    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| {
-        vec![EntryFault {
-            line: e.line(),
-            column: Some(e.column()),
-            field: None,
-            message: plain(&e),
-        }]
-    })?;
-    gather(elements.iter().enumerate().map(|(n, raw)| (n + 1, raw.get())))
+    read_entry_array(text).all_or_faults()
 }
 
-/// Reads one entry.
+/// As [`parse_entry_array`], for whoever has more to say about the elements that can be read.
+#[must_use]
+pub fn read_entry_array(text: &str) -> ReadEntries {
+    match serde_json::from_str::<Vec<&RawValue>>(text) {
+        Ok(elements) => gather(elements.iter().enumerate().map(|(n, raw)| (n + 1, raw.get()))),
+        Err(e) => ReadEntries {
+            entries: Vec::new(),
+            faults: vec![EntryFault {
+                line: e.line(),
+                column: Some(e.column()),
+                field: None,
+                message: plain(&e),
+            }],
+        },
+    }
+}
+
+/// Reads one entry, which may be written over several lines.
 ///
 /// # Errors
-/// Every fault in it; `line` is 1.
+/// Every fault in it, with its line and column in `text`.
 pub fn parse_entry(text: &str) -> Result<EntryDoc, Vec<EntryFault>> {
-    read(1, text)
+    read(1, text).map_err(|mut faults| {
+        for fault in &mut faults {
+            // So far the column counts from the beginning of the text.
+            let before = fault
+                .column
+                .and_then(|column| text.as_bytes().get(..column.saturating_sub(1)));
+            (fault.line, fault.column) = match before {
+                Some(before) => (
+                    before.iter().filter(|b| **b == b'\n').count() + 1,
+                    Some(before.iter().rev().take_while(|b| **b != b'\n').count() + 1),
+                ),
+                None => (0, None),
+            };
+        }
+        faults
+    })
 }
 
-fn gather<'a>(
-    documents: impl Iterator<Item = (usize, &'a str)>,
-) -> Result<Vec<PlacedEntry>, Vec<EntryFault>> {
+fn gather<'a>(documents: impl Iterator<Item = (usize, &'a str)>) -> ReadEntries {
     let (mut entries, mut faults) = (Vec::new(), Vec::new());
     for (count, (line, text)) in documents.enumerate() {
         if count == ENTRIES_MAX {
@@ -115,11 +178,7 @@ fn gather<'a>(
             break;
         }
     }
-    if faults.is_empty() {
-        Ok(entries)
-    } else {
-        Err(faults)
-    }
+    ReadEntries { entries, faults }
 }
 
 /// The members of one object, unread, in their order.
@@ -171,7 +230,7 @@ impl<'a> Faults<'a> {
     fn read<T: Deserialize<'a>>(&mut self, field: &str, raw: &'a RawValue) -> Option<T> {
         serde_json::from_str(raw.get())
             .map_err(|e| {
-                let column = self.column_of(raw.get()) + e.column().saturating_sub(1);
+                let column = self.column_of(raw.get()) + offset(raw.get(), &e);
                 self.add(Some(column), Some(field), plain(&e));
             })
             .ok()
@@ -192,7 +251,7 @@ fn read(line: usize, text: &str) -> Result<EntryDoc, Vec<EntryFault>> {
     let Members(members) = match serde_json::from_str(text) {
         Ok(members) => members,
         Err(e) => {
-            faults.add(Some(e.column().max(1)), None, plain(&e));
+            faults.add(Some(offset(text, &e) + 1), None, plain(&e));
             return Err(faults.found);
         }
     };
@@ -275,6 +334,13 @@ struct Optional {
     federates_with: Vec<signet_id::TrustDomain>,
     jwt_audiences: Vec<String>,
     expires_at: Option<signet_time::UnixTime>,
+}
+
+/// Where in `text` `error` stands, in bytes from 0.
+fn offset(text: &str, error: &serde_json::Error) -> usize {
+    let earlier = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    let offset = earlier.map(str::len).sum::<usize>() + error.column().saturating_sub(1);
+    offset.min(text.len())
 }
 
 /// The message without serde's own ` at line 1 column 9`: the fault says the place itself.

@@ -20,12 +20,13 @@ mod views;
 
 pub use entry::EntryDoc;
 pub use entry_text::{
-    ENTRIES_MAX, ENTRY_BYTES_MAX, EntryFault, PlacedEntry, parse_entry, parse_entry_array, parse_entry_lines,
+    ENTRIES_MAX, ENTRY_BYTES_MAX, EntryFault, PlacedEntry, ReadEntries, parse_entry, parse_entry_array,
+    parse_entry_lines, read_entry_array, read_entry_lines,
 };
 pub use error::{ApiError, REGISTER};
 pub use join::JoinString;
 pub use problem::{PROBLEM_JSON, Problem, ProblemItem};
 pub use views::{
-    AuthorityView, BanRequest, BundleView, CaView, EntriesCreated, HealthView, JoinTokenReply, JoinTokenRequest,
-    LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, NodeView, Page,
+    AuthorityView, BanRequest, BundleView, CaView, EntriesCreated, HealthView, JoinTokenReply,
+    JoinTokenRequest, LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, NodeView, Page, ServerView,
 };

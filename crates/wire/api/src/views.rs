@@ -138,6 +138,21 @@ pub struct BundleView {
     pub jwks: serde_json::Value,
 }
 
+/// What a server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerView {
+    /// Its trust domain.
+    pub trust_domain: TrustDomain,
+    /// The software's version.
+    pub version: String,
+    /// The issuer that JWT-SVIDs name.
+    pub jwt_issuer: String,
+    /// Where agents connect, `HOST:PORT`, best first.
+    pub agents: Vec<String>,
+    /// What time it is there.
+    pub time: UnixTime,
+}
+
 /// Whether the server serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthView {

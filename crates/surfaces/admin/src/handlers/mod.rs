@@ -1,5 +1,5 @@
-//! The handlers, by what they are about.
-
 pub(crate) mod entries;
+pub(crate) mod join_tokens;
 pub(crate) mod nodes;
+pub(crate) mod server;
 pub(crate) mod trust;

@@ -1,0 +1,267 @@
+use crate::AdminError;
+use crate::input::{Call, Format, reply, wrong};
+use crate::page::{CURSOR_FORM, limit};
+use crate::refusal::{FAULTS_MAX, Refusal, faults_of};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, StatusCode, header};
+use signet_api::{
+    EntriesCreated, EntryDoc, EntryFault, Page, PlacedEntry, ReadEntries, parse_entry, read_entry_array,
+    read_entry_lines,
+};
+use signet_decision::Caller;
+use signet_id::{Selector, SpiffeId, TrustDomain};
+use signet_registry::{Entry, EntryId, EntryProblems, NewEntry, Registry, RegistryError};
+use signet_store::Seq;
+use signet_time::{UnixTime, format_duration};
+use std::sync::Arc;
+
+/// How many entries are looked at under one lock: writers wait no longer than that.
+const SCAN_STEP: usize = 4_096;
+
+pub(crate) async fn list(_: Caller, call: Call) -> Result<Response, Refusal> {
+    let limit = limit(&call.query)?;
+    let filter = Filter::read(&call)?;
+    let mut after = call
+        .query
+        .parsed("cursor", |text| EntryId::parse(text).ok_or(CURSOR_FORM))?;
+    let registry = &call.shared.deps.registry;
+    let mut found: Vec<Arc<Entry>> = Vec::new();
+    // One more than asked for tells whether there is a next page.
+    while found.len() <= limit {
+        let (seen, last) = scan(registry, after, &filter, &mut found);
+        after = last;
+        if seen < SCAN_STEP {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next_cursor = found.last().filter(|_| more).map(|entry| entry.id.to_string());
+    let items: Vec<_> = found.iter().map(|entry| document(entry)).collect();
+    reply(StatusCode::OK, &Page { items, next_cursor })
+}
+
+/// Adds what matches of the next entries after `after`; returns how many were looked at, and the last of them.
+fn scan(
+    registry: &Registry,
+    after: Option<EntryId>,
+    filter: &Filter,
+    found: &mut Vec<Arc<Entry>>,
+) -> (usize, Option<EntryId>) {
+    registry.read(|state| {
+        let (mut seen, mut last) = (0, after);
+        for entry in state.entries_after(after).take(SCAN_STEP) {
+            (seen, last) = (seen + 1, Some(entry.id));
+            if filter.matches(entry) {
+                found.push(Arc::clone(entry));
+            }
+        }
+        (seen, last)
+    })
+}
+
+struct Filter {
+    spiffe_id: Option<SpiffeId>,
+    selectors: Vec<Selector>,
+    owner: Option<String>,
+}
+
+impl Filter {
+    fn read(call: &Call) -> Result<Self, Refusal> {
+        Ok(Self {
+            spiffe_id: call.query.parsed("spiffe_id", SpiffeId::parse)?,
+            selectors: call.query.all_parsed("selector", Selector::parse)?,
+            owner: call.query.one("owner").map(str::to_owned),
+        })
+    }
+
+    fn matches(&self, entry: &Entry) -> bool {
+        self.spiffe_id.as_ref().is_none_or(|id| *id == entry.spiffe_id)
+            && self.owner.as_ref().is_none_or(|owner| *owner == entry.owner)
+            && self.selectors.iter().all(|s| entry.selectors.contains(s))
+    }
+}
+
+pub(crate) async fn show(_: Caller, call: Call) -> Result<Response, Refusal> {
+    let entry = existing(&call)?;
+    one(StatusCode::OK, &entry)
+}
+
+pub(crate) async fn create(caller: Caller, mut call: Call) -> Result<Response, Refusal> {
+    let doc = read_one(&mut call).await?;
+    if let Some(fault) = id_given(&doc, 0) {
+        return Err(Refusal::faulty("the entry", vec![fault]));
+    }
+    let origin = call.origin(&caller);
+    let made = call.shared.deps.registry.create(&[draft(&doc)], origin).await?;
+    let entry = made.first().ok_or(AdminError::Internal)?;
+    let mut response = one(StatusCode::CREATED, entry)?;
+    if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/entries/{}", entry.id)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub(crate) async fn create_all(caller: Caller, mut call: Call) -> Result<Response, Refusal> {
+    let shared = Arc::clone(&call.shared);
+    // Held until the answer is ready: that many bodies are in memory at once and no more.
+    let _turn = shared.bulk.acquire().await.map_err(|e| Refusal::internal(&e))?;
+    let format = call.format(&[Format::Json, Format::JsonLines])?;
+    let text = call.text().await?;
+    let origin = call.origin(&caller);
+    let (own, now) = (shared.deps.registry.trust_domain().clone(), origin.when);
+    // Megabytes of JSON are no work for a thread that serves others.
+    let reading = tokio::task::spawn_blocking(move || drafts_of(&text, format, &own, now));
+    let (drafts, lines) = reading.await.map_err(|e| Refusal::internal(&e))??;
+    let made = shared
+        .deps
+        .registry
+        .create(&drafts, origin)
+        .await
+        .map_err(|e| Refusal::of_list(e, &lines))?;
+    let created = made.iter().map(|entry| document(entry)).collect();
+    reply(StatusCode::CREATED, &EntriesCreated { created })
+}
+
+/// The drafts in `text` and their lines; or every fault of every line, of form and of content.
+fn drafts_of(
+    text: &str,
+    format: Format,
+    own: &TrustDomain,
+    now: UnixTime,
+) -> Result<(Vec<NewEntry>, Vec<usize>), Refusal> {
+    let ReadEntries { entries, mut faults } = match format {
+        Format::Json => read_entry_array(text),
+        Format::JsonLines => read_entry_lines(text),
+    };
+    faults.extend(
+        entries
+            .iter()
+            .filter_map(|placed| id_given(&placed.doc, placed.line)),
+    );
+    let drafts: Vec<_> = entries.iter().map(|placed| draft(&placed.doc)).collect();
+    let lines: Vec<_> = entries.iter().map(|placed: &PlacedEntry| placed.line).collect();
+    if faults.is_empty() {
+        return Ok((drafts, lines));
+    }
+    // Nothing will be applied, so the lines that can be read are checked here: all that is wrong is told at once.
+    for (index, (draft, line)) in drafts.iter().zip(&lines).enumerate() {
+        if faults.len() >= FAULTS_MAX {
+            break;
+        }
+        if let Err(problems) = draft.check(own, now) {
+            faults.extend(faults_of(&EntryProblems { index, problems }, *line));
+        }
+    }
+    Err(Refusal::faulty("the entries", faults))
+}
+
+pub(crate) async fn update(caller: Caller, mut call: Call) -> Result<Response, Refusal> {
+    let old = existing(&call)?;
+    let expected = call.expected(old.seq)?;
+    let doc = read_one(&mut call).await?;
+    if doc.id.as_ref().is_some_and(|id| *id != old.id.to_string()) {
+        let message = format!("is the id of another entry than `{}`", old.id);
+        return Err(Refusal::faulty("the entry", vec![id_fault(0, message)]));
+    }
+    let origin = call.origin(&caller);
+    let registry = &call.shared.deps.registry;
+    let entry = registry
+        .update(old.id, &draft(&doc), expected, origin)
+        .await
+        .map_err(|e| raced(e, expected))?;
+    one(StatusCode::OK, &entry)
+}
+
+pub(crate) async fn delete(caller: Caller, call: Call) -> Result<Response, Refusal> {
+    let old = existing(&call)?;
+    let expected = call.expected(old.seq)?;
+    let origin = call.origin(&caller);
+    call.shared
+        .deps
+        .registry
+        .delete(old.id, expected, origin)
+        .await
+        .map_err(|e| raced(e, expected))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Somebody was faster: the caller's condition does not hold any more, if there was one.
+fn raced(error: RegistryError, expected: Option<Seq>) -> Refusal {
+    match error {
+        RegistryError::Changed if expected.is_some() => AdminError::Precondition.into(),
+        error => error.into(),
+    }
+}
+
+fn existing(call: &Call) -> Result<Arc<Entry>, Refusal> {
+    let id = EntryId::parse(call.id())
+        .ok_or_else(|| wrong("id", &"the name of an entry is 32 lower-case hexadecimal digits"))?;
+    let found = call.shared.deps.registry.read(|state| state.entry(id).cloned());
+    found.ok_or_else(|| RegistryError::EntryUnknown { id }.into())
+}
+
+async fn read_one(call: &mut Call) -> Result<EntryDoc, Refusal> {
+    call.format(&[Format::Json])?;
+    let text = call.text().await?;
+    parse_entry(&text).map_err(|faults| Refusal::faulty("the entry", faults))
+}
+
+/// The fault of a new entry that brings an id along.
+fn id_given(doc: &EntryDoc, line: usize) -> Option<EntryFault> {
+    let message = "is given by the server, leave it out".to_owned();
+    doc.id.as_ref().map(|_| id_fault(line, message))
+}
+
+fn id_fault(line: usize, message: String) -> EntryFault {
+    EntryFault {
+        line,
+        column: None,
+        field: Some("id".to_owned()),
+        message,
+    }
+}
+
+/// A reply of one entry, with its version.
+fn one(status: StatusCode, entry: &Entry) -> Result<Response, Refusal> {
+    let mut response = reply(status, &document(entry))?;
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", entry.seq.0)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+fn document(entry: &Entry) -> EntryDoc {
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    EntryDoc {
+        id: Some(entry.id.to_string()),
+        spiffe_id: entry.spiffe_id.clone(),
+        parent_id: entry.parent_id.clone(),
+        selectors: entry.selectors.clone(),
+        x509_ttl: Some(entry.x509_ttl),
+        jwt_ttl: Some(entry.jwt_ttl),
+        dns_names: entry.dns_names.clone(),
+        hint: text(&entry.hint),
+        owner: text(&entry.owner),
+        federates_with: entry.federates_with.clone(),
+        jwt_audiences: entry.jwt_audiences.clone(),
+        expires_at: entry.expires_at,
+    }
+}
+
+fn draft(doc: &EntryDoc) -> NewEntry {
+    NewEntry {
+        spiffe_id: doc.spiffe_id.to_string(),
+        parent_id: doc.parent_id.as_ref().map(SpiffeId::to_string),
+        selectors: doc.selectors.iter().map(Selector::to_string).collect(),
+        x509_ttl: doc.x509_ttl.map(format_duration),
+        jwt_ttl: doc.jwt_ttl.map(format_duration),
+        dns_names: doc.dns_names.clone(),
+        hint: doc.hint.clone().unwrap_or_default(),
+        owner: doc.owner.clone().unwrap_or_default(),
+        federates_with: doc.federates_with.iter().map(TrustDomain::to_string).collect(),
+        jwt_audiences: doc.jwt_audiences.clone(),
+        expires_at: doc.expires_at.map(|at| at.to_string()),
+    }
+}

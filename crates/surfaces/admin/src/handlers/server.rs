@@ -1,0 +1,34 @@
+use crate::input::{Call, reply};
+use crate::refusal::Refusal;
+use axum::response::Response;
+use http::StatusCode;
+use signet_api::{HealthView, ServerView};
+use signet_decision::Caller;
+
+/// The version of the software; the workspace has one.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+pub(crate) async fn show(_: Caller, call: Call) -> Result<Response, Refusal> {
+    let deps = &call.shared.deps;
+    let view = ServerView {
+        trust_domain: deps.registry.trust_domain().clone(),
+        version: VERSION.to_owned(),
+        jwt_issuer: deps.jwt_issuer.clone(),
+        agents: deps.advertised.clone(),
+        time: deps.clock.now(),
+    };
+    reply(StatusCode::OK, &view)
+}
+
+pub(crate) async fn health(_: Caller, call: Call) -> Result<Response, Refusal> {
+    let deps = &call.shared.deps;
+    let health = (deps.health)();
+    let view = HealthView {
+        status: health.status.to_owned(),
+        reasons: health.reasons,
+        trust_domain: deps.registry.trust_domain().clone(),
+        version: VERSION.to_owned(),
+        seq: deps.registry.followed().seq().0,
+    };
+    reply(StatusCode::OK, &view)
+}

@@ -1,0 +1,297 @@
+//! What a request brings along, read strictly and within bounds.
+
+use crate::AdminError;
+use crate::deps::Shared;
+use crate::refusal::Refusal;
+use axum::body::Body;
+use axum::extract::Query;
+use axum::response::{IntoResponse as _, Response};
+use core::time::Duration;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use signet_decision::{Action, Caller};
+use signet_store::{Origin, Seq};
+use signet_telemetry::RequestId;
+use std::sync::Arc;
+
+/// The longest body of one thing, in bytes: an entry of 64 KiB, written generously.
+pub const BODY_BYTES_MAX: usize = 128 << 10;
+
+/// The longest list of entries, in bytes: what one commit takes.
+pub const BULK_BYTES_MAX: usize = 16 << 20;
+
+/// How much of a body is taken in and thrown away, so that a caller without a role reads why.
+pub(crate) const DENIED_BYTES_MAX: usize = 64 << 10;
+
+/// How much of a body that is too long is taken in and thrown away, so that its sender reads why.
+const EXCESS_BYTES_MAX: usize = 64 << 20;
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One permitted request.
+pub(crate) struct Call {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) action: Action,
+    pub(crate) request_id: RequestId,
+    pub(crate) headers: HeaderMap,
+    /// The name in the path, decoded; unchecked.
+    pub(crate) id: Option<String>,
+    pub(crate) query: Params,
+    pub(crate) body: Body,
+    pub(crate) body_bytes_max: usize,
+}
+
+/// What a body is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Json,
+    JsonLines,
+}
+
+impl Call {
+    /// Who changes something, why and when, as it stands in the change log.
+    pub(crate) fn origin(&self, caller: &Caller) -> Origin {
+        let why = format!("{} by request {}", self.action.name(), self.request_id);
+        Origin::new(caller.identity().to_string(), why, self.shared.deps.clock.now())
+    }
+
+    /// The name in the path.
+    pub(crate) fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or_default()
+    }
+
+    /// What the body is written in, as far as it is one of `allowed`; an empty body needs no type.
+    pub(crate) fn format(&self, allowed: &[Format]) -> Result<Format, Refusal> {
+        let given = self.headers.get(header::CONTENT_TYPE);
+        let text = given.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = text
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        let format = match essence.as_str() {
+            "application/json" => Some(Format::Json),
+            "application/x-ndjson" | "application/jsonl" => Some(Format::JsonLines),
+            _ => None,
+        };
+        format.filter(|format| allowed.contains(format)).ok_or_else(|| {
+            let wanted = if allowed.contains(&Format::JsonLines) {
+                "application/json or application/x-ndjson"
+            } else {
+                "application/json"
+            };
+            let given = cut(text);
+            AdminError::MediaType { given, wanted }.into()
+        })
+    }
+
+    /// The whole body as text.
+    pub(crate) async fn text(&mut self) -> Result<String, Refusal> {
+        let bytes = self.bytes().await?;
+        String::from_utf8(bytes).map_err(|e| {
+            let valid = e.utf8_error().valid_up_to();
+            let before = e.as_bytes().get(..valid).unwrap_or_default();
+            let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+            let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;
+            let why = "not UTF-8".to_owned();
+            AdminError::Malformed { line, column, why }.into()
+        })
+    }
+
+    /// The body as JSON; `None` where there is no body.
+    pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Refusal> {
+        use http_body::Body as _;
+        if self.body.is_end_stream() {
+            return Ok(None);
+        }
+        self.format(&[Format::Json])?;
+        let text = self.text().await?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_str(&text).map(Some).map_err(|e| {
+            let (line, column) = (e.line().max(1), e.column().max(1));
+            let why = plain(&e);
+            AdminError::Malformed { line, column, why }.into()
+        })
+    }
+
+    async fn bytes(&mut self) -> Result<Vec<u8>, Refusal> {
+        use http_body::Body as _;
+        let max = self.body_bytes_max;
+        let mut body = core::mem::take(&mut self.body);
+        let announced = body.size_hint().lower();
+        if usize::try_from(announced).is_ok_and(|bytes| bytes <= max) {
+            let reading = Limited::new(&mut body, max).collect();
+            match tokio::time::timeout(BODY_TIMEOUT, reading).await {
+                Ok(Ok(read)) => return Ok(read.to_bytes().into()),
+                Ok(Err(e)) if e.is::<LengthLimitError>() => {}
+                Ok(Err(_)) => return Err(AdminError::BodyBroken.into()),
+                Err(_) => {
+                    let seconds = BODY_TIMEOUT.as_secs();
+                    return Err(AdminError::BodySlow { seconds }.into());
+                }
+            }
+        }
+        discard(body, EXCESS_BYTES_MAX).await;
+        Err(AdminError::BodyLength { max }.into())
+    }
+
+    /// The version that the change is for, if the caller names one. `current` is the version there is.
+    pub(crate) fn expected(&self, current: Seq) -> Result<Option<Seq>, Refusal> {
+        let malformed = || AdminError::Parameter {
+            name: "if-match".to_owned(),
+            what: "is neither `*` nor the `etag` of an earlier reply, quotes included".to_owned(),
+        };
+        let mut tags = Vec::new();
+        for value in self.headers.get_all(header::IF_MATCH) {
+            let text = value.to_str().map_err(|_| malformed())?;
+            tags.extend(text.split(',').map(str::trim));
+        }
+        match tags.as_slice() {
+            [] | ["*"] => Ok(None),
+            tags => {
+                let mut matches = false;
+                for tag in tags {
+                    matches |= is_tag_of(tag, current).ok_or_else(malformed)?;
+                }
+                if matches {
+                    Ok(Some(current))
+                } else {
+                    Err(AdminError::Precondition.into())
+                }
+            }
+        }
+    }
+}
+
+/// Whether the entity tag `tag` names `current`; `None` where it is no entity tag. A weak one names nothing.
+fn is_tag_of(tag: &str, current: Seq) -> Option<bool> {
+    let (weak, quoted) = match tag.strip_prefix("W/") {
+        Some(rest) => (true, rest),
+        None => (false, tag),
+    };
+    let name = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    if name.contains('"') {
+        return None;
+    }
+    Some(!weak && name == current.0.to_string())
+}
+
+/// Takes in at most `max` bytes of `body`: whoever closes on a sender takes away the answer as well.
+pub(crate) async fn discard(mut body: Body, max: usize) {
+    let reading = async {
+        let mut seen = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            seen += frame.data_ref().map_or(0, bytes::Bytes::len);
+            if seen > max {
+                break;
+            }
+        }
+    };
+    // Whether it ended or was given up, the answer is the same.
+    let _ = tokio::time::timeout(BODY_TIMEOUT, reading).await;
+}
+
+/// Query parameters that the route knows.
+#[derive(Debug)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+/// Reads the query; only `known` parameters, each once, but `selector`.
+pub(crate) fn query(uri: &Uri, known: &[&str]) -> Result<Params, Refusal> {
+    let refuse = |name: &str, what: String| {
+        Refusal::from(AdminError::Parameter {
+            name: cut(name),
+            what,
+        })
+    };
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        .map_err(|_| refuse("?", "is not followed by name=value&name=value".to_owned()))?;
+    for (n, (name, _)) in pairs.iter().enumerate() {
+        if !known.contains(&name.as_str()) {
+            let known = if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            };
+            return Err(refuse(name, format!("is not known here, there are: {known}")));
+        }
+        if name != "selector" && pairs.iter().take(n).any(|(earlier, _)| earlier == name) {
+            return Err(refuse(name, "stands twice".to_owned()));
+        }
+    }
+    Ok(Params(pairs))
+}
+
+impl Params {
+    /// The parameter `name`.
+    pub(crate) fn one(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// Each value of `name`.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .filter(move |(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The parameter `name`, read by `parse`.
+    pub(crate) fn parsed<T, E: core::fmt::Display>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Refusal> {
+        self.one(name)
+            .map(|text| parse(text).map_err(|e| wrong(name, &e)))
+            .transpose()
+    }
+
+    /// Each value of `name`, read by `parse`.
+    pub(crate) fn all_parsed<T, E: core::fmt::Display>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Vec<T>, Refusal> {
+        self.all(name)
+            .map(|text| parse(text).map_err(|e| wrong(name, &e)))
+            .collect()
+    }
+}
+
+/// The refusal of a value of `name`.
+pub(crate) fn wrong(name: &str, why: &dyn core::fmt::Display) -> Refusal {
+    let (name, what) = (name.to_owned(), format!("cannot be read: {why}"));
+    AdminError::Parameter { name, what }.into()
+}
+
+/// A reply of `value` as JSON.
+pub(crate) fn reply(status: StatusCode, value: &impl Serialize) -> Result<Response, Refusal> {
+    let json = serde_json::to_vec(value).map_err(|e| Refusal::internal(&e))?;
+    let mut response = (status, json).into_response();
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// What a caller wrote, cut to a length that fits into a line.
+pub(crate) fn cut(text: &str) -> String {
+    const CHARS_MAX: usize = 128;
+    if text.chars().nth(CHARS_MAX).is_none() {
+        return text.to_owned();
+    }
+    text.chars().take(CHARS_MAX).chain(['…']).collect()
+}
+
+/// The message without serde's own ` at line 1 column 9`: the answer says the place itself.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    text.get(..end).unwrap_or(&text).to_owned()
+}
