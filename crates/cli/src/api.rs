@@ -25,7 +25,7 @@ impl Api {
 
     /// The server at `url`.
     pub(crate) fn at(url: &str) -> Outcome<Self> {
-        let endpoint = Endpoint::parse(url)?;
+        let endpoint = Endpoint::parse(url).map_err(|e| Failure::from(e).usage())?;
         if matches!(endpoint, Endpoint::Https { .. }) {
             let what = format!("the administration API over https (`{endpoint}`)");
             let next = "run the command on the server's machine with --api unix:///run/signet/api.sock";
@@ -200,6 +200,7 @@ fn refusal(problem: Problem) -> Failure {
         what: problem.detail,
         items,
         next: problem.remedy,
+        is_usage: false,
     }
 }
 

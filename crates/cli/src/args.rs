@@ -24,9 +24,9 @@ pub(crate) struct Global {
         long,
         global = true,
         env = "SIGNET_API",
+        hide_env_values = true,
         value_name = "URL",
         default_value = "unix:///run/signet/api.sock",
-        hide_default_value = false,
         help_heading = "Global options"
     )]
     pub(crate) api: String,
@@ -52,7 +52,7 @@ pub(crate) enum Command {
     Server(command::server::Server),
     /// The agent: hands identities to the processes of its node.
     #[command(subcommand)]
-    Agent(command::agent::Agent),
+    Agent(command::agent::AgentCommand),
     /// Entries: which processes are entitled to which identity.
     #[command(subcommand)]
     Entry(command::entry::Entry),

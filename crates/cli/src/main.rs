@@ -12,6 +12,7 @@ mod failure;
 mod file;
 mod health;
 mod output;
+mod register;
 mod runtime;
 mod style;
 
@@ -22,6 +23,8 @@ use std::time::Instant;
 
 /// A command that was understood and did not succeed.
 const REFUSED: u8 = 1;
+/// A command that could not be understood.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -30,14 +33,14 @@ fn main() -> ExitCode {
         Err(usage) => {
             // Help and version go to standard output and succeed; mistakes go to standard error.
             let _ = usage.print();
-            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(USAGE));
         }
     };
     match command::run(cli, started) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output::failure(&failure);
-            ExitCode::from(REFUSED)
+            ExitCode::from(if failure.is_usage { USAGE } else { REFUSED })
         }
     }
 }

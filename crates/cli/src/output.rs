@@ -81,6 +81,7 @@ fn shown(failure: &Failure, is_terminal: bool) -> String {
         what,
         items,
         next,
+        ..
     } = failure;
     let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut line = format!("error[{code}]: {}", plain(what));
@@ -121,10 +122,11 @@ mod tests {
 
     fn example(items: &[&str]) -> Failure {
         Failure {
-            code: "SGCL013".into(),
+            code: "SGCL012".into(),
             what: "`a.jsonl` has\nmistakes".into(),
             items: items.iter().map(|item| (*item).to_owned()).collect(),
             next: "correct them".into(),
+            is_usage: false,
         }
     }
 
@@ -132,11 +134,11 @@ mod tests {
     fn a_failure_is_one_line() {
         assert_eq!(
             shown(&example(&["line 1: a", "line 2:\nb"]), false),
-            "error[SGCL013]: `a.jsonl` has mistakes: line 1: a; line 2: b, correct them"
+            "error[SGCL012]: `a.jsonl` has mistakes: line 1: a; line 2: b, correct them"
         );
         assert_eq!(
             shown(&example(&[]), true),
-            "error[SGCL013]: `a.jsonl` has mistakes, correct them"
+            "error[SGCL012]: `a.jsonl` has mistakes, correct them"
         );
     }
 
@@ -144,7 +146,7 @@ mod tests {
     fn several_mistakes_stand_below_one_another_in_a_terminal() {
         assert_eq!(
             shown(&example(&["line 1: a", "line 2: b"]), true),
-            "error[SGCL013]: `a.jsonl` has mistakes\n  line 1: a\n  line 2: b\ncorrect them"
+            "error[SGCL012]: `a.jsonl` has mistakes\n  line 1: a\n  line 2: b\ncorrect them"
         );
     }
 }

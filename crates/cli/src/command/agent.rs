@@ -1,14 +1,16 @@
 use crate::command::config;
 use crate::{Outcome, clock, file, runtime};
 use clap::Subcommand;
-use signet_agent::AgentSettings;
+use core::time::Duration;
+use signet_agent::{Agent, AgentSettings, Pace};
 use signet_settings::HostPort;
 use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 /// `signet agent ...`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Agent {
+pub(crate) enum AgentCommand {
     /// Run the agent until SIGTERM or Ctrl-C. A new node needs a join string: from --join-file, the settings or the
     /// variable SIGNET_JOIN.
     Run(Run),
@@ -37,7 +39,7 @@ pub(crate) struct Run {
 /// The longest join string that is read, with room for a comment's worth of white space.
 const JOIN_BYTES_MAX: u64 = 64 << 10;
 
-impl Agent {
+impl AgentCommand {
     pub(crate) fn run(self) -> Outcome {
         let Self::Run(run) = self;
         runtime::logs("info")?;
@@ -54,23 +56,35 @@ impl Agent {
         if run.state_dir.is_some() {
             settings.state_dir = run.state_dir;
         }
-        let join_file = run.join_file.or_else(|| settings.join_file.clone());
-        let join = match join_file {
-            Some(path) => Some(file::read(&path, JOIN_BYTES_MAX)?),
+        // A file named on the command line must be there; that of the settings may be gone once the node has joined.
+        let join = match &run.join_file {
+            Some(path) => Some(file::read(path, JOIN_BYTES_MAX)?),
             None => std::env::var("SIGNET_JOIN").ok().filter(|text| !text.is_empty()),
         };
         runtime::harden();
         runtime::service(async {
             let stop = runtime::stop_signal()?;
-            let agent = signet_agent::Agent::start(settings, join, clock::system()).await?;
+            let shutdown = CancellationToken::new();
+            let pace = Pace::default();
+            let agent =
+                Agent::start(settings, join.as_deref(), clock::system(), pace, shutdown.clone()).await?;
+            let ended = agent.wait();
+            tokio::pin!(ended);
             tokio::select! {
                 signal = stop => {
                     info!(signal, "stopping");
-                    agent.shutdown();
+                    shutdown.cancel();
                 }
-                () = agent.ended() => {}
+                ended = &mut ended => return Ok(ended?),
             }
-            Ok(agent.finished().await?)
+            match tokio::time::timeout(STOP_WITHIN, ended).await {
+                Ok(ended) => Ok(ended?),
+                // Calls that are still open end with the process.
+                Err(_) => Ok(()),
+            }
         })
     }
 }
+
+/// From the signal to the end of the process, whatever callers do.
+const STOP_WITHIN: Duration = Duration::from_secs(9);

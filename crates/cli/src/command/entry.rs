@@ -2,6 +2,7 @@ use crate::api::Api;
 use crate::args::Global;
 use crate::error::ENTRY_FILE;
 use crate::failure::Failure;
+use crate::register::REGISTER;
 use crate::{Outcome, clock, file, output, runtime, style};
 use clap::Subcommand;
 use core::time::Duration;
@@ -36,6 +37,10 @@ pub(crate) enum Entry {
 
 /// `signet entry create`.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "signet entry create --spiffe-id <ID> --selector <K:V>... [OPTIONS]\n       \
+                            signet entry create --file <FILE>"
+)]
 pub(crate) struct Create {
     /// The identity, such as spiffe://dev.test/billing/api.
     #[arg(long, value_name = "ID", required_unless_present = "file")]
@@ -46,9 +51,24 @@ pub(crate) struct Create {
     #[command(flatten)]
     wishes: Wishes,
     /// Create every entry of a file with one JSON document a line, or none of them; - reads standard input.
-    #[arg(long, value_name = "FILE", exclusive = true)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = NOT_WITH_FILE)]
     file: Option<PathBuf>,
 }
+
+/// Everything that a file says itself.
+const NOT_WITH_FILE: [&str; 11] = [
+    "spiffe_id",
+    "selectors",
+    "parent",
+    "x509_ttl",
+    "jwt_ttl",
+    "dns_names",
+    "hint",
+    "owner",
+    "federates_with",
+    "jwt_audiences",
+    "expires",
+];
 
 /// `signet entry update`.
 #[derive(Debug, clap::Args)]
@@ -238,7 +258,8 @@ fn entries_of(path: &std::path::Path) -> Outcome<Vec<EntryDoc>> {
         code: ENTRY_FILE.to_owned(),
         what,
         items,
-        next: signet_fault::remedy_of(crate::error::REGISTER, ENTRY_FILE).into_owned(),
+        next: signet_fault::remedy_of(REGISTER, ENTRY_FILE).into_owned(),
+        is_usage: false,
     };
     let entries = signet_api::parse_entry_lines(&text).map_err(|faults| {
         let items = faults.iter().map(ToString::to_string).collect();

@@ -1,4 +1,5 @@
 use crate::args::Global;
+use crate::failure::Failure;
 use crate::file::{self, Readers};
 use crate::output::Format;
 use crate::{Outcome, clock, output, runtime, style};
@@ -18,6 +19,7 @@ pub(crate) struct Svid {
         long,
         global = true,
         env = "SPIFFE_ENDPOINT_SOCKET",
+        hide_env_values = true,
         value_name = "URL",
         default_value = "unix:///run/signet/agent.sock"
     )]
@@ -69,10 +71,16 @@ struct ValidateJwt {
 
 impl Svid {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        let endpoint = Endpoint::parse(&self.socket).map_err(WorkloadError::from)?;
+        let endpoint =
+            Endpoint::parse(&self.socket).map_err(|e| Failure::from(WorkloadError::from(e)).usage())?;
         let format = global.output;
         runtime::client(async move {
-            let client = WorkloadClient::connect(&endpoint).await?;
+            let client = WorkloadClient::connect(&endpoint).await.map_err(|error| {
+                Failure::from(error).next(
+                    "start `signet dev` or `signet agent run`, and name its socket with --socket or \
+                     SPIFFE_ENDPOINT_SOCKET",
+                )
+            })?;
             match self.command {
                 Command::X509(x509) => x509.run(&client, format).await,
                 Command::Jwt(jwt) => jwt.run(&client, format).await,

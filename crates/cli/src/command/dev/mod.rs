@@ -15,7 +15,6 @@ use signet_id::TrustDomain;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// `signet dev`.
 #[derive(Debug, clap::Args)]
@@ -112,7 +111,6 @@ impl Dev {
         output::result(global.output, &ready, |ready| {
             ready.shown(&running.user_id, !self.no_demo)
         })?;
-        let end = CancellationToken::new();
         let demo = async {
             if self.no_demo {
                 return std::future::pending().await;
@@ -126,7 +124,6 @@ impl Dev {
             outcome = demo => outcome,
             () = running.failed() => Ok(()),
         };
-        end.cancel();
         let stopped = running.stop().await;
         if let Some(path) = &self.ready_file {
             // It says where to find what is gone now.

@@ -5,7 +5,7 @@ use crate::api::Api;
 use crate::error::CliError;
 use crate::file::{self, Readers};
 use core::time::Duration;
-use signet_agent::{Agent, AgentSettings};
+use signet_agent::{Agent, AgentError, AgentSettings, Pace};
 use signet_api::{EntryDoc, JoinTokenRequest};
 use signet_id::{Selector, SpiffeId, TrustDomain};
 use signet_server::{Config, Handle, Server, Storage};
@@ -13,6 +13,8 @@ use signet_time::SharedClock;
 use signet_workload::{Endpoint, WorkloadClient, WorkloadError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// What is to be started.
 pub(super) struct Wish<'a> {
@@ -27,7 +29,7 @@ pub(super) struct Wish<'a> {
 /// A server and an agent that serve.
 pub(super) struct Running {
     pub(super) server: Handle,
-    pub(super) agent: Agent,
+    agent: AgentTask,
     pub(super) api: Api,
     pub(super) api_url: String,
     pub(super) workload_api: Endpoint,
@@ -35,6 +37,42 @@ pub(super) struct Running {
     /// What the calling user's processes are.
     pub(super) user_id: SpiffeId,
     pub(super) uid: u32,
+}
+
+/// The agent, running by itself.
+struct AgentTask {
+    shutdown: CancellationToken,
+    /// Cancelled when it has ended.
+    ended: CancellationToken,
+    outcome: JoinHandle<Result<(), AgentError>>,
+}
+
+impl AgentTask {
+    fn spawn(agent: signet_agent::Handle, shutdown: CancellationToken) -> Self {
+        let ended = CancellationToken::new();
+        let guard = ended.clone().drop_guard();
+        let outcome = tokio::spawn(async move {
+            let _guard = guard;
+            agent.wait().await
+        });
+        Self {
+            shutdown,
+            ended,
+            outcome,
+        }
+    }
+
+    async fn stop(self) -> Outcome {
+        self.shutdown.cancel();
+        match self.outcome.await {
+            Ok(outcome) => Ok(outcome?),
+            Err(error) => Err(CliError::Ended {
+                part: "the agent",
+                why: Some(error.to_string()),
+            }
+            .into()),
+        }
+    }
 }
 
 /// From the start of the agent to the first identity, before something must be wrong.
@@ -72,12 +110,26 @@ pub(super) async fn start(wish: &Wish<'_>, clock: SharedClock) -> Outcome<Runnin
         ..AgentSettings::default()
     };
     settings.workload_api.path.clone_from(&socket);
-    let agent = Agent::start(settings, Some(join), clock).await?;
+    let shutdown = CancellationToken::new();
+    let agent = Agent::start(settings, Some(&join), clock, Pace::default(), shutdown.clone()).await?;
+    let agent = AgentTask::spawn(agent, shutdown);
 
     let root_pem = wish.dir.join("root.pem");
     file::write(&root_pem, server.root_pem().as_bytes(), Readers::All)?;
     let workload_api = Endpoint::Unix(socket);
-    first_svid(&workload_api).await?;
+    let first = tokio::select! {
+        outcome = first_svid(&workload_api) => Some(outcome),
+        () = agent.ended.cancelled() => None,
+    };
+    match first {
+        Some(outcome) => outcome?,
+        // It says itself why it could not go on.
+        None => {
+            agent.stop().await?;
+            let (part, why) = ("the agent", None);
+            return Err(CliError::Ended { part, why }.into());
+        }
+    }
     Ok(Running {
         server,
         agent,
@@ -96,18 +148,16 @@ impl Running {
         let server = self.server.shutdown_token();
         tokio::select! {
             () = server.cancelled() => {}
-            () = self.agent.ended() => {}
+            () = self.agent.ended.cancelled() => {}
         }
     }
 
     /// Ends the agent, then the server that it talks to.
     pub(super) async fn stop(self) -> Outcome {
-        self.agent.shutdown();
-        let agent = self.agent.finished().await;
+        let agent = self.agent.stop().await;
         self.server.shutdown();
-        let server = self.server.finished().await;
-        server?;
-        Ok(agent?)
+        self.server.finished().await?;
+        agent
     }
 }
 

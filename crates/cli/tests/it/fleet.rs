@@ -1,0 +1,259 @@
+//! A server and an agent as processes of their own.
+
+use crate::program::{Done, Running, free_port, run, signet, text};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Where everything of one fleet lies.
+struct Fleet {
+    dir: tempfile::TempDir,
+    agents: u16,
+    server_metrics: u16,
+    agent_metrics: u16,
+}
+
+impl Fleet {
+    /// Makes a server's directory and settings; starts nothing.
+    fn init() -> (Self, Done) {
+        let fleet = Self {
+            dir: tempfile::Builder::new().prefix("sg").tempdir().unwrap(),
+            agents: free_port(),
+            server_metrics: free_port(),
+            agent_metrics: free_port(),
+        };
+        let done = fleet.init_again("server", "recovery");
+        let settings = format!(
+            "trust_domain = \"fleet.test\"\ndata_dir = \"{}\"\nseal = \"file={}\"\nadvertise = [\"127.0.0.1:{agents}\"]\n\
+             [listen]\nagents = \"127.0.0.1:{agents}\"\nmetrics = \"127.0.0.1:{}\"\napi = \"{}\"\n",
+            fleet.text("server"),
+            fleet.text("seal.key"),
+            fleet.server_metrics,
+            fleet.text("api.sock"),
+            agents = fleet.agents,
+        );
+        fs::write(fleet.at("server.toml"), settings).unwrap();
+        (fleet, done)
+    }
+
+    fn init_again(&self, dir: &str, recovery: &str) -> Done {
+        let seal = format!("file={}", self.text("seal.key"));
+        run(&[
+            "server",
+            "init",
+            "--dir",
+            &self.text(dir),
+            "--trust-domain",
+            "fleet.test",
+            "--seal",
+            &seal,
+            "--recovery-out",
+            &self.text(recovery),
+            "-o",
+            "json",
+        ])
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        text(&self.at(name)).to_owned()
+    }
+
+    fn api(&self) -> String {
+        format!("unix://{}", self.text("api.sock"))
+    }
+
+    fn start_server(&self) -> Running {
+        let server = Running::start(&["server", "run", "--config", &self.text("server.toml")]);
+        self.wait(self.server_metrics);
+        server
+    }
+
+    fn start_agent(&self) -> Running {
+        let settings = format!(
+            "state_dir = \"{}\"\njoin_file = \"{}\"\nmetrics = \"127.0.0.1:{}\"\n[workload_api]\npath = \"{}\"\n",
+            self.text("agent"),
+            self.text("join"),
+            self.agent_metrics,
+            self.text("agent.sock"),
+        );
+        fs::write(self.at("agent.toml"), settings).unwrap();
+        let agent = Running::start(&["agent", "run", "--config", &self.text("agent.toml")]);
+        self.wait(self.agent_metrics);
+        agent
+    }
+
+    fn wait(&self, port: u16) {
+        let url = format!("http://127.0.0.1:{port}");
+        let done = run(&["health", "--url", &url, "--wait", "60s", "-o", "json"]);
+        assert_eq!(done.json()[0]["status"], "ready");
+    }
+
+    fn svid(&self) -> Done {
+        let socket = format!("unix://{}", self.text("agent.sock"));
+        run(&["svid", "x509", "-o", "json", "--socket", &socket])
+    }
+}
+
+#[test]
+fn a_server_and_an_agent_are_set_up_joined_and_survive_restarts() {
+    let (fleet, made) = Fleet::init();
+    let made = made.json();
+    assert_eq!(
+        (made["trust_domain"].as_str(), made["seal_key_made"].as_bool()),
+        (Some("fleet.test"), Some(true))
+    );
+    let mut server = fleet.start_server();
+    let api = fleet.api();
+    let join = run(&["node", "join-token", "create", "--api", &api, "-o", "json"]).json();
+    fs::write(fleet.at("join"), join["join_string"].as_str().unwrap()).unwrap();
+    let mut agent = fleet.start_agent();
+
+    // No entry, no identity; with one, an identity, on a process that never showed a credential.
+    fleet.svid().refused("SGWL007");
+    let uid = std::os::unix::fs::MetadataExt::uid(&fs::metadata(fleet.dir.path()).unwrap());
+    let selector = format!("unix:uid:{uid}");
+    let create = [
+        "entry",
+        "create",
+        "--api",
+        &api,
+        "--spiffe-id",
+        "spiffe://fleet.test/a",
+        "--selector",
+        &selector,
+    ];
+    assert_eq!(run(&create).code, Some(0));
+    let first = fleet.wait_for_svid();
+    assert_eq!(first["svids"][0]["spiffe_id"], "spiffe://fleet.test/a");
+
+    // The node's key is a file of its own user; the join string is used up and not needed again.
+    let key_modes: Vec<u32> = fs::read_dir(fleet.at("agent"))
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().permissions().mode() & 0o077)
+        .collect();
+    assert!(
+        !key_modes.is_empty() && key_modes.iter().all(|mode| *mode == 0),
+        "{key_modes:?}"
+    );
+    fs::remove_file(fleet.at("join")).unwrap();
+    assert_eq!(agent.end("TERM").code(), Some(0));
+    assert_eq!(server.end("TERM").code(), Some(0));
+    let mut server = fleet.start_server();
+    let mut agent = fleet.start_agent();
+    let again = fleet.wait_for_svid();
+    assert_eq!(again["svids"][0]["spiffe_id"], "spiffe://fleet.test/a");
+    assert_eq!(agent.end("INT").code(), Some(0));
+    assert_eq!(server.end("INT").code(), Some(0));
+}
+
+impl Fleet {
+    /// The identity, as soon as the entry has reached the agent: `watch` prints it and each change of it.
+    fn wait_for_svid(&self) -> serde_json::Value {
+        let socket = format!("unix://{}", self.text("agent.sock"));
+        for _ in 0..1_000 {
+            let done: Done = signet()
+                .args(["svid", "x509", "-o", "json", "--socket", &socket])
+                .output()
+                .unwrap()
+                .into();
+            if done.code == Some(0) {
+                return done.json();
+            }
+            assert!(
+                done.err.contains("SGWL007") || done.err.contains("SGWL008"),
+                "{done:?}"
+            );
+        }
+        panic!("no identity after a thousand attempts");
+    }
+}
+
+#[test]
+fn init_makes_settings_that_check_and_a_recovery_file_for_its_user_alone() {
+    let (fleet, made) = Fleet::init();
+    let made = made.json();
+    let recovery = fleet.at("recovery");
+    assert_eq!(made["recovery_file"], text(&recovery));
+    assert_eq!(
+        fs::metadata(&recovery).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let text_of = fs::read_to_string(&recovery).unwrap();
+    let hex = text_of
+        .lines()
+        .find_map(|line| line.strip_prefix("seal-key:"))
+        .unwrap();
+    let key = fs::read(fleet.at("seal.key")).unwrap();
+    let expected: String = key.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(hex, expected, "the recovery file holds the key once more");
+    let config = made["config"].as_str().unwrap();
+    assert_eq!(
+        run(&["config", "check", config, "-o", "json"]).json()["kind"],
+        "server"
+    );
+    assert_eq!(
+        run(&["config", "check", &fleet.text("server.toml"), "-o", "json"]).json()["ok"],
+        true
+    );
+
+    // Nothing that exists is touched.
+    fleet.init_again("server", "recovery-2").refused("SGSV001");
+    assert!(!fleet.at("recovery-2").exists());
+    let kept = fleet.init_again("other", "recovery");
+    let line = kept.refused("SGCL002");
+    assert!(line.contains("may hold what recovers another server"), "{line}");
+    assert!(!Path::new(&fleet.text("other")).exists());
+    assert_eq!(fs::read_to_string(&recovery).unwrap(), text_of);
+}
+
+#[test]
+fn a_server_without_its_seal_key_says_so() {
+    let (fleet, _) = Fleet::init();
+    fs::rename(fleet.at("seal.key"), fleet.at("elsewhere")).unwrap();
+    let done: Done = signet()
+        .args(["server", "run", "--config", &fleet.text("server.toml")])
+        .env("SIGNET_LOG", "off")
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(
+        done.err.starts_with("error[SGKY") && done.err.contains("seal.key"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn an_agent_with_nothing_to_join_with_says_what_it_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("agent.sock");
+    let state = dir.path().join("state");
+    let args = [
+        "agent",
+        "run",
+        "--socket",
+        text(&socket),
+        "--state-dir",
+        text(&state),
+    ];
+    let quiet = |args: &[&str], join: Option<&str>| -> Done {
+        let mut command = signet();
+        command.args(args).env("SIGNET_LOG", "off");
+        if let Some(join) = join {
+            command.env("SIGNET_JOIN", join);
+        }
+        command.output().unwrap().into()
+    };
+    let done = quiet(&args, None);
+    let line = done.refused("SGAG020");
+    assert!(line.contains("signet node join-token create"), "{line}");
+    let done = quiet(&args, Some("sgjoin1.AAAA"));
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.err.contains("join string"), "{done:?}");
+    let with_file = [args.as_slice(), &["--join-file", "/no/such/file"]].concat();
+    quiet(&with_file, None).refused("SGCL001");
+}

@@ -1,0 +1,150 @@
+//! Help texts are read by people and parsed by nobody, yet a change in them is a change to users: it shows here.
+//! `SIGNET_BLESS=1` writes the file anew.
+
+use crate::program::run;
+use std::path::Path;
+
+/// Every command that has help of its own.
+const COMMANDS: &[&[&str]] = &[
+    &[],
+    &["dev"],
+    &["server"],
+    &["server", "init"],
+    &["server", "run"],
+    &["agent"],
+    &["agent", "run"],
+    &["entry"],
+    &["entry", "create"],
+    &["entry", "list"],
+    &["entry", "show"],
+    &["entry", "update"],
+    &["entry", "delete"],
+    &["node"],
+    &["node", "join-token"],
+    &["node", "join-token", "create"],
+    &["node", "list"],
+    &["node", "show"],
+    &["node", "ban"],
+    &["node", "evict"],
+    &["svid"],
+    &["svid", "x509"],
+    &["svid", "jwt"],
+    &["svid", "bundle"],
+    &["svid", "watch"],
+    &["svid", "validate-jwt"],
+    &["health"],
+    &["config"],
+    &["config", "check"],
+    &["completions"],
+];
+
+#[test]
+fn help_texts_are_as_published() {
+    let mut text = String::new();
+    for command in COMMANDS {
+        let done = run(&[command, ["-h"].as_slice()].concat());
+        assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+        text.push_str(&format!(
+            "$ signet {}\n{}\n",
+            [command, ["-h"].as_slice()].concat().join(" "),
+            done.out
+        ));
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/help.txt");
+    if std::env::var_os("SIGNET_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &text).unwrap();
+    }
+    let published = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text == published,
+        "help differs from {}; SIGNET_BLESS=1 writes it anew:\n{text}",
+        path.display()
+    );
+}
+
+#[test]
+fn every_command_is_listed_here() {
+    // A command that is added without its help being looked at would escape the file above.
+    let mut open: Vec<Vec<String>> = vec![Vec::new()];
+    let mut found = Vec::new();
+    while let Some(command) = open.pop() {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let help = run(&[words.as_slice(), ["-h"].as_slice()].concat()).out;
+        let listed = help.split("Commands:\n").nth(1).unwrap_or_default();
+        for line in listed.lines().take_while(|line| !line.is_empty()) {
+            let name = line.trim().split(' ').next().unwrap().to_owned();
+            if name != "help" && line.starts_with("  ") && !line.starts_with("   ") {
+                open.push([command.as_slice(), &[name]].concat());
+            }
+        }
+        found.push(command);
+    }
+    found.sort();
+    let mut listed: Vec<Vec<String>> = COMMANDS
+        .iter()
+        .map(|c| c.iter().map(|w| (*w).to_owned()).collect())
+        .collect();
+    listed.sort();
+    assert_eq!(found, listed);
+}
+
+#[test]
+fn completions_name_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let done = run(&["completions", shell]);
+        assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+        assert!(
+            done.out.contains("join-token") && done.out.contains("validate-jwt"),
+            "{shell}"
+        );
+    }
+    assert_eq!(run(&["completions", "tcsh"]).code, Some(2));
+}
+
+#[test]
+fn version_and_wrong_usage_have_their_exit_codes() {
+    let version = run(&["--version"]);
+    assert_eq!(version.code, Some(0));
+    assert_eq!(version.out, format!("signet {}\n", env!("CARGO_PKG_VERSION")));
+    for args in [
+        ["entry", "create"].as_slice(),
+        &["entry", "create", "--spiffe-id", "spiffe://a/b"],
+        &[
+            "entry",
+            "create",
+            "--spiffe-id",
+            "http://a/b",
+            "--selector",
+            "unix:uid:1",
+        ],
+        &[
+            "entry",
+            "create",
+            "--spiffe-id",
+            "spiffe://a/b",
+            "--selector",
+            "unix",
+        ],
+        &["entry", "create", "--file", "a", "--hint", "x"],
+        &["entry", "show"],
+        &["entry", "list", "-o", "yaml"],
+        &["node", "join-token", "create", "--ttl", "10"],
+        &["svid", "jwt"],
+        &["svid", "x509", "--socket", "agent.sock"],
+        &["--api", "/run/api.sock", "node", "list"],
+        &["health", "--url", "localhost"],
+        &["dev", "--http-port", "70000"],
+        &["server", "init", "--dir", "a"],
+        &["frobnicate"],
+        &[],
+    ] {
+        let done = run(args);
+        assert_eq!(
+            (done.code, done.out.as_str()),
+            (Some(2), ""),
+            "{args:?}: {done:?}"
+        );
+        assert!(!done.err.is_empty(), "{args:?}");
+    }
+}

@@ -1,0 +1,14 @@
+//! The binary as users and scripts meet it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed assumption is a failed test"
+)]
+
+mod dev;
+mod errors;
+mod fleet;
+mod help;
+mod program;
+mod register;
