@@ -12,6 +12,7 @@ use signet_telemetry::RequestId;
 use signet_time::SharedClock;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 /// What the surface works on.
@@ -43,6 +44,8 @@ pub struct Agents {
     pub(crate) series: Series,
     pub(crate) software: Arc<str>,
     pub(crate) producer: Producer,
+    /// The tasks behind streams.
+    pub(crate) streams: TaskTracker,
 }
 
 /// Renews a node's SVID.
@@ -70,7 +73,15 @@ impl Agents {
             series: parts.series,
             software: parts.software.into(),
             producer,
+            streams: TaskTracker::new(),
         }
+    }
+
+    /// Returns once no stream is left. To be called after the listener has drained: a stream's task still holds what
+    /// the surface works on for a moment after its connection is gone.
+    pub async fn drained(&self) {
+        self.streams.close();
+        self.streams.wait().await;
     }
 
     /// Where a request comes from, for the record.

@@ -38,7 +38,8 @@ pub(crate) fn start(
     request_id: RequestId,
 ) -> Snapshots {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
-    tokio::spawn(async move {
+    let streams = agents.streams.clone();
+    streams.spawn(async move {
         let _counted = agents.series.stream();
         let mut stream = Stream {
             agents,

@@ -1,0 +1,236 @@
+use crate::world::{Node, World, reason};
+use signet_feed::{Event, NodeState, Replica, hello};
+use signet_proto::agent::v1::{self, sync_request::Message};
+use signet_time::Clock as _;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+
+struct Stream {
+    world_now: signet_time::UnixTime,
+    replica: Replica,
+    incoming: Streaming<v1::SyncResponse>,
+    _outgoing: mpsc::Sender<v1::SyncRequest>,
+}
+
+fn say(message: Message) -> v1::SyncRequest {
+    v1::SyncRequest {
+        message: Some(message),
+    }
+}
+
+async fn open(world: &World, node: &Node) -> Stream {
+    open_with(world, node, hello("agent test", world.clock.now()))
+        .await
+        .unwrap()
+}
+
+async fn open_with(world: &World, node: &Node, first: v1::Hello) -> Result<Stream, Status> {
+    let (outgoing, waiting) = mpsc::channel(4);
+    outgoing.send(say(Message::Hello(first))).await.unwrap();
+    let incoming = node
+        .client
+        .clone()
+        .sync(ReceiverStream::new(waiting))
+        .await?
+        .into_inner();
+    Ok(Stream {
+        world_now: world.clock.now(),
+        replica: Replica::new(world.domain.clone()),
+        incoming,
+        _outgoing: outgoing,
+    })
+}
+
+impl Stream {
+    async fn next(&mut self) -> Result<Event, Status> {
+        let message = self
+            .incoming
+            .message()
+            .await?
+            .expect("the stream ends with a status");
+        Ok(self.replica.read(&message, self.world_now).unwrap())
+    }
+
+    async fn state(&mut self) -> Arc<NodeState> {
+        match self.next().await.unwrap() {
+            Event::State(state) => state,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn greeted(mut self) -> Self {
+        assert!(matches!(self.next().await, Ok(Event::Hello(_))));
+        self
+    }
+}
+
+fn paths(state: &NodeState) -> Vec<&str> {
+    state.entries.iter().map(|entry| entry.spiffe_id.path()).collect()
+}
+
+#[tokio::test]
+async fn the_first_snapshot_comes_at_once_and_each_change_that_concerns_the_node_after_it() {
+    let world = World::new("dev.test").await;
+    let (node, other) = (world.join().await, world.join().await);
+    world.entry("/everywhere", None).await;
+    let mut stream = open(&world, &node).await.greeted().await;
+    let first = stream.state().await;
+    assert_eq!(paths(&first), ["/everywhere"]);
+    assert_eq!(first.jwt_issuer, "https://localhost/workload");
+    assert_eq!(
+        first.trust.own_bundle().unwrap().x509().len(),
+        2,
+        "active and prepared"
+    );
+
+    let here = world.entry("/here", Some(&node.id)).await;
+    assert_eq!(paths(&*stream.state().await), ["/everywhere", "/here"]);
+    // What concerns another node alone sends nothing here: the next message is about the entry after it.
+    world.entry("/there", Some(&other.id)).await;
+    world
+        .registry
+        .delete(here.id, None, world.origin())
+        .await
+        .unwrap();
+    let last = stream.state().await;
+    assert_eq!(paths(&last), ["/everywhere"]);
+    assert!(last.cursor.seq > first.cursor.seq && last.cursor.epoch == first.cursor.epoch);
+    let mut elsewhere = open(&world, &other).await.greeted().await;
+    assert_eq!(paths(&*elsewhere.state().await), ["/everywhere", "/there"]);
+}
+
+#[tokio::test]
+async fn a_change_of_keys_is_sent() {
+    let world = World::new("dev.test").await;
+    let node = world.join().await;
+    let mut stream = open(&world, &node).await.greeted().await;
+    let before = stream.state().await.trust.own_bundle().unwrap().sequence();
+    let kid = world
+        .keys
+        .active(signet_keys::Purpose::JwtSvid)
+        .unwrap()
+        .kid()
+        .to_owned();
+    world.keys.taint(&kid, world.origin()).await.unwrap();
+    let after = stream.state().await;
+    let bundle = after.trust.own_bundle().unwrap();
+    assert!(bundle.sequence() > before);
+    assert!(bundle.jwt().iter().any(|key| key.kid == kid && key.tainted));
+}
+
+#[tokio::test]
+async fn a_slow_reader_finds_the_newest_state_and_not_all_between() {
+    let world = World::new("dev.test").await;
+    let node = world.join().await;
+    let mut stream = open(&world, &node).await.greeted().await;
+    for number in 0..200 {
+        world.entry(&format!("/w/{number}"), None).await;
+    }
+    let mut messages = 0;
+    loop {
+        messages += 1;
+        if stream.state().await.entries.len() == 200 {
+            break;
+        }
+    }
+    assert!(messages < 200, "{messages} snapshots for 200 changes");
+}
+
+#[tokio::test]
+async fn the_hello_is_demanded_and_its_protocol_checked() {
+    let world = World::new("dev.test").await;
+    let node = world.join().await;
+    let mut newer = hello("agent test", world.clock.now());
+    newer.protocol = 7;
+    let mut stream = open_with(&world, &node, newer).await.unwrap();
+    let status = stream.next().await.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::FailedPrecondition, "SGFE001")
+    );
+
+    let requests = tokio_stream::iter([say(Message::Applied(v1::Applied { seq: 1 }))]);
+    let mut incoming = node.client.clone().sync(requests).await.unwrap().into_inner();
+    let status = incoming.message().await.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::InvalidArgument, "SGAS009")
+    );
+}
+
+#[tokio::test]
+async fn a_banned_nodes_stream_ends() {
+    let world = World::new("dev.test").await;
+    let node = world.join().await;
+    let mut stream = open(&world, &node).await.greeted().await;
+    stream.state().await;
+    world
+        .registry
+        .ban_node(&node.id, "stolen", world.origin())
+        .await
+        .unwrap();
+    let status = stream.next().await.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::PermissionDenied, "SGAS006")
+    );
+    let again = open_with(&world, &node, hello("agent test", world.clock.now())).await;
+    assert_eq!(again.err().unwrap().code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_so() {
+    let world = World::new("dev.test").await;
+    let node = world.join().await;
+    let mut stream = open(&world, &node).await.greeted().await;
+    stream.state().await;
+    let mut plain = hello("agent test", world.clock.now());
+    plain.capabilities.clear();
+    let mut without = open_with(&world, &node, plain).await.unwrap().greeted().await;
+    without.state().await;
+    assert!(world.metrics.text().contains("signet_streams{kind=\"agent\"} 2"));
+    world.shutdown.cancel();
+    assert!(matches!(stream.next().await, Ok(Event::GoingAway { .. })));
+    for stream in [&mut stream, &mut without] {
+        let status = stream.next().await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::Unavailable, "SGAS012")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_streams_are_served_and_a_reader_that_sleeps_blocks_nobody() {
+    let world = World::new("dev.test").await;
+    let node = world.join().await;
+    let mut sleeper = open(&world, &node).await;
+    let mut streams = Vec::new();
+    for number in 0..1_000 {
+        // A connection carries at most 128.
+        let client = if number % 100 == 0 {
+            Node {
+                id: node.id.clone(),
+                key: signet_crypto::LocalKey::generate(signet_crypto::KeyKind::P256).unwrap(),
+                chain: Vec::new(),
+                client: world.connect(node.chain.clone(), &node.key),
+            }
+        } else {
+            continue;
+        };
+        for _ in 0..100 {
+            streams.push(open(&world, &client).await.greeted().await);
+        }
+    }
+    for stream in &mut streams {
+        stream.state().await;
+    }
+    assert_eq!(streams.len(), 1_000);
+    world.entry("/w", None).await;
+    for stream in &mut streams {
+        assert_eq!(paths(&*stream.state().await), ["/w"]);
+    }
+    assert!(matches!(sleeper.next().await, Ok(Event::Hello(_))));
+}
