@@ -6,9 +6,11 @@
 
 mod frames;
 mod index;
+mod inner;
 mod jwt;
 mod slot;
 mod svid;
+mod tokens;
 mod view;
 
 pub(crate) use frames::unique_hint;
@@ -21,18 +23,16 @@ use crate::issuer::Coalescer;
 use crate::metrics::{IssueKind, Outcome, Series};
 use crate::settings::Pace;
 use crate::{AgentError, IssueError};
-use frames::{Bundles, same_authorities};
+use frames::same_authorities;
 use index::Index;
-use jwt::{Found, JwtCache, JwtKey};
+use inner::Inner;
 use signet_crypto::digest::hex;
 use signet_feed::{FeedEntry, NodeState};
-use signet_id::TrustDomain;
+use signet_proto::agent::v1::IssueItem;
 use signet_proto::agent::v1::issue_answer::Outcome as Issued;
-use signet_proto::agent::v1::{IssueItem, JwtWish, issue_item::Wish};
-use signet_time::{SharedClock, UnixTime};
+use signet_time::SharedClock;
 use signet_trust::TrustView;
-use slot::Slot;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -54,19 +54,6 @@ pub(crate) struct Identities {
     wake: Notify,
     /// The change whose state is served; none at first.
     applied: watch::Sender<Option<u64>>,
-}
-
-#[derive(Default)]
-struct Inner {
-    index: Option<Index>,
-    views: HashMap<Selectors, Weak<View>>,
-    slots: HashMap<EntryId, Slot>,
-    /// Per set of foreign trust domains; callers with one set share bundles and messages.
-    bundles: HashMap<BTreeSet<TrustDomain>, Arc<Bundles>>,
-    jwt: JwtCache,
-    next_number: u64,
-    /// Entries whose slot changed since the views were last brought up to date.
-    changed: HashSet<EntryId>,
 }
 
 impl Identities {
@@ -159,90 +146,6 @@ impl Identities {
             drop(inner);
             self.wake();
         }
-    }
-
-    /// A JWT-SVID of `entry` for `audiences`: from memory, else from the server; past half its life it is replaced,
-    /// and if that fails handed out until it expires.
-    pub(crate) async fn jwt(
-        self: &Arc<Self>,
-        entry: EntryId,
-        audiences: &[String],
-    ) -> Result<Arc<JwtSvid>, AgentError> {
-        let mut sorted = audiences.to_vec();
-        sorted.sort_unstable();
-        sorted.dedup();
-        let key = JwtKey {
-            entry,
-            audiences: sorted.into(),
-        };
-        let (ageing, mut wait) = {
-            let mut inner = self.lock();
-            let ageing = match inner.jwt.find(&key, self.clock.now()) {
-                Found::Fresh(token) => return Ok(token),
-                Found::Ageing(token) => Some(token),
-                Found::Nothing => None,
-            };
-            let wait = match inner.jwt.under_way(&key) {
-                Some(wait) => wait,
-                None => {
-                    let (done, wait) = inner.jwt.begin(key.clone());
-                    // A task of its own: whoever asked first may leave, the others go on waiting.
-                    tokio::spawn(Arc::clone(self).fetch_jwt(key.clone(), done));
-                    wait
-                }
-            };
-            (ageing, wait)
-        };
-        let result = match wait.wait_for(Option::is_some).await {
-            Ok(done) => done.clone(),
-            Err(_) => None,
-        };
-        match result.unwrap_or_else(|| Err(IssueError::Away("the agent is shutting down".to_owned()))) {
-            Ok(token) => Ok(token),
-            Err(error @ (IssueError::Away(_) | IssueError::Protocol(_))) => match ageing {
-                Some(token) if token.is_valid(self.clock.now()) => Ok(token),
-                _ => Err(error.into()),
-            },
-            // A refusal counts: what the server would not issue any more is not handed out either.
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn fetch_jwt(self: Arc<Self>, key: JwtKey, done: watch::Sender<Option<jwt::JwtResult>>) {
-        let began = tokio::time::Instant::now();
-        let item = IssueItem {
-            entry_id: key.entry.to_vec().into(),
-            wish: Some(Wish::Jwt(JwtWish {
-                audience: key.audiences.to_vec(),
-            })),
-        };
-        let now = self.clock.now();
-        let result = match self.coalescer.issue(item).await {
-            Ok(Issued::Jwt(issued)) => {
-                let token = JwtSvid::new(issued, self.clock.now());
-                if token.is_valid(now) {
-                    Ok(Arc::new(token))
-                } else {
-                    Err(IssueError::Protocol("a token that has expired".to_owned()))
-                }
-            }
-            Ok(_) => Err(IssueError::Protocol(
-                "no token as answer to a wish for one".to_owned(),
-            )),
-            Err(error) => Err(error),
-        };
-        self.series
-            .issued(IssueKind::Jwt, Outcome::of(&result), began.elapsed());
-        let mut inner = self.lock();
-        inner.jwt.end(&key);
-        // An entry that went away meanwhile leaves no token behind.
-        if let Ok(token) = &result
-            && inner.index.as_ref().is_some_and(|index| index.has(key.entry))
-        {
-            inner.jwt.insert(key, Arc::clone(token));
-        }
-        drop(inner);
-        done.send_replace(Some(result));
     }
 
     /// Serves from `node` from now on.
@@ -406,134 +309,6 @@ impl Identities {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // INVARIANT: nothing under this lock panics half way, so a poisoned one is still whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    /// What callers with `selectors` see. With `view`, X.509-SVIDs too, if they are wanted there.
-    fn look(&mut self, selectors: &Selectors, view: Option<&View>, now: UnixTime) -> Option<Sight> {
-        let index = self.index.as_ref()?;
-        let entries = index.matching(selectors, now);
-        let federation = index.federation(&entries);
-        let trust = &index.node.trust;
-        let bundles = self
-            .bundles
-            .entry(federation)
-            .or_insert_with_key(|f| Arc::new(Bundles::new(trust, f)));
-        let bundles = Arc::clone(bundles);
-        let mut sight = Sight {
-            entries,
-            bundles,
-            x509: X509Sight::Pending,
-            shown: Vec::new(),
-        };
-        if let Some(view) = view.filter(|view| view.is_x509_wanted()) {
-            self.look_x509(&mut sight, &view.now(), now);
-        }
-        Some(sight)
-    }
-
-    fn look_x509(&mut self, sight: &mut Sight, before: &Sight, now: UnixTime) {
-        let mut svids = Vec::with_capacity(sight.entries.len());
-        let mut awaited = false;
-        for entry in &sight.entries {
-            let slot = self
-                .slots
-                .entry(entry.id)
-                .or_insert_with(|| Slot::new(entry, now));
-            slot.used_at = now;
-            match &slot.current {
-                Some(svid) if svid.is_valid(now) => svids.push((Arc::clone(entry), Arc::clone(svid))),
-                _ => awaited |= slot.failures == 0,
-            }
-        }
-        let was_shown = matches!(before.x509, X509Sight::Ready(_));
-        // The first message waits until all SVIDs are there or were refused; later ones do not, because what was
-        // taken away must be gone at once.
-        if svids.is_empty() || (awaited && !was_shown) {
-            if !awaited && !sight.entries.is_empty() {
-                sight.x509 = X509Sight::Unavailable;
-            }
-            return;
-        }
-        sight.shown = svids
-            .iter()
-            .map(|(entry, svid)| (entry.id, svid.number, entry.hint.clone()))
-            .collect();
-        let unchanged = before.shown == sight.shown && Arc::ptr_eq(&before.bundles, &sight.bundles);
-        sight.x509 = match &before.x509 {
-            X509Sight::Ready(frame) if unchanged => X509Sight::Ready(frame.clone()),
-            _ => X509Sight::Ready(frames::x509_svids(&svids, &sight.bundles)),
-        };
-    }
-
-    /// Brings `view` up to date and tells its streams.
-    fn refresh(&mut self, view: &View, now: UnixTime) {
-        if let Some(sight) = self.look(&view.selectors, Some(view), now) {
-            view.sender.send_replace(Arc::new(sight));
-        }
-    }
-
-    fn live_views(&self) -> Vec<Arc<View>> {
-        self.views.values().filter_map(Weak::upgrade).collect()
-    }
-
-    fn refresh_all(&mut self, now: UnixTime) {
-        self.views.retain(|_, view| view.strong_count() > 0);
-        for view in self.live_views() {
-            self.refresh(&view, now);
-        }
-        self.changed.clear();
-    }
-
-    fn refresh_changed(&mut self, now: UnixTime) {
-        if self.changed.is_empty() {
-            return;
-        }
-        let changed = core::mem::take(&mut self.changed);
-        for view in self.live_views() {
-            if view.now().entries.iter().any(|entry| changed.contains(&entry.id)) {
-                self.refresh(&view, now);
-            }
-        }
-    }
-
-    /// The entries whose X.509-SVID a stream shows.
-    fn in_use(&self) -> HashSet<EntryId> {
-        self.live_views()
-            .iter()
-            .filter(|view| view.is_x509_wanted() && view.sender.receiver_count() > 0)
-            .flat_map(|view| view.now().entries.iter().map(|e| e.id).collect::<Vec<_>>())
-            .collect()
-    }
-
-    /// When the first of the entries that somebody looks at ends to hold.
-    fn first_end(&self) -> Option<UnixTime> {
-        self.live_views()
-            .iter()
-            .filter_map(|view| view.now().entries.iter().filter_map(|e| e.expires_at).min())
-            .min()
-    }
-
-    /// Makes bundles and messages anew where they differ, and keeps those that do not, so that streams are not told
-    /// what they know.
-    fn renew_bundles(&mut self, trust: &TrustView) {
-        for (federation, bundles) in core::mem::take(&mut self.bundles) {
-            let federation: BTreeSet<_> = federation
-                .into_iter()
-                .filter(|d| trust.bundle(d).is_some())
-                .collect();
-            let renewed = Bundles::new(trust, &federation);
-            let kept = if same_authorities(&renewed.trust, &bundles.trust) {
-                bundles
-            } else {
-                Arc::new(renewed)
-            };
-            // Nobody uses the others any more; they come back when somebody does.
-            if Arc::strong_count(&kept) > 1 || federation.is_empty() {
-                self.bundles.insert(federation, kept);
-            }
-        }
     }
 }
 

@@ -13,6 +13,7 @@ mod endpoint;
 mod helper;
 mod jwt;
 mod renewal;
+mod site;
 mod streams;
 mod svids;
 mod upstream;

@@ -1,0 +1,282 @@
+//! A server over TLS that speaks as much of the agent protocol as the tests need.
+
+use crate::world::{DOMAIN, Domain, Server, entry};
+use arc_swap::ArcSwap;
+use signet_agent::{Agent, AgentError, AgentSettings, Handle, Issuer as _, Pace};
+use signet_api::JoinString;
+use signet_crypto::{PublicKey, Secret, digest};
+use signet_feed::{FeedCursor, FeedEntry, Producer, bundle_to_proto, hello};
+use signet_net::{CancellationToken, Limits, TcpServer};
+use signet_proto::agent::v1::agent_server::{Agent as Protocol, AgentServer};
+use signet_proto::agent::v1::attest_request::Evidence;
+use signet_proto::agent::v1::sync_request::Message;
+use signet_proto::agent::v1::{
+    AttestRequest, AttestResponse, IssueRequest, IssueResponse, NodeSvid, RenewRequest, RenewResponse,
+    SyncRequest, SyncResponse,
+};
+use signet_settings::ListenAddress;
+use signet_testkit::ManualClock;
+use signet_time::Clock as _;
+use signet_tls::{ClientPolicy, LiveIdentity, PeerIdentity, ServerTls, peer_identity};
+use signet_trust::TrustView;
+use signet_x509::Csr;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+pub(crate) const TOKEN: &str = "token-0123456789abcdef";
+
+/// The server's side of the protocol, as small as it can be.
+pub(crate) struct Control {
+    pub(crate) server: Arc<Server>,
+    pub(crate) clock: ManualClock,
+    pub(crate) entries: watch::Sender<Vec<FeedEntry>>,
+    /// The key that the token is bound to.
+    pub(crate) bound: Mutex<Option<PublicKey>>,
+    /// The life of node identities.
+    pub(crate) node_ttl: Mutex<Duration>,
+    pub(crate) attested: AtomicUsize,
+    pub(crate) renewed: AtomicUsize,
+    pub(crate) applied: watch::Sender<u64>,
+}
+
+impl Control {
+    fn node(&self, csr: &[u8]) -> NodeSvid {
+        let mut node = entry(0, "/signet/node/join/1");
+        node.x509_ttl = *self.node_ttl.lock().expect("lock");
+        let issued = self.server.sign(csr, &node);
+        NodeSvid {
+            spiffe_id: node.spiffe_id.to_string(),
+            chain: issued.chain,
+            not_after_s: issued.not_after_s,
+            bundle: Some(bundle_to_proto(&self.server.domain.bundle(), true)),
+        }
+    }
+}
+
+/// What the handshake proved, as far as this fake cares.
+#[derive(Clone)]
+struct Shown(PeerIdentity);
+
+fn shown<T>(request: &Request<T>) -> PeerIdentity {
+    request.extensions().get::<Shown>().expect("handshake").0.clone()
+}
+
+struct Service(Arc<Control>);
+
+#[tonic::async_trait]
+impl Protocol for Service {
+    async fn attest(&self, request: Request<AttestRequest>) -> Result<Response<AttestResponse>, Status> {
+        let PeerIdentity::ProofOfPossession(key) = shown(&request) else {
+            return Err(Status::unauthenticated("no proof of possession"));
+        };
+        let request = request.into_inner();
+        let Some(Evidence::JoinToken(token)) = request.evidence else {
+            return Err(Status::invalid_argument("no evidence"));
+        };
+        let csr = Csr::parse(&request.csr).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        if token != TOKEN || csr.public_key != key {
+            return Err(Status::permission_denied("token or key"));
+        }
+        let mut bound = self.0.bound.lock().expect("lock");
+        if *bound.get_or_insert_with(|| key.clone()) != key {
+            return Err(Status::permission_denied("the token was used with another key"));
+        }
+        self.0.attested.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(AttestResponse {
+            hello: Some(hello("fake", self.0.clock.now())),
+            svid: Some(self.0.node(&request.csr)),
+        }))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        assert!(shown(&request).spiffe_id().is_some());
+        *self.0.node_ttl.lock().expect("lock") = Duration::from_secs(3600);
+        let svid = self.0.node(&request.into_inner().csr);
+        self.0.renewed.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(RenewResponse { svid: Some(svid) }))
+    }
+
+    type SyncStream = Pin<Box<dyn tokio_stream::Stream<Item = Result<SyncResponse, Status>> + Send>>;
+
+    async fn sync(
+        &self,
+        request: Request<Streaming<SyncRequest>>,
+    ) -> Result<Response<Self::SyncStream>, Status> {
+        assert!(shown(&request).spiffe_id().is_some());
+        let mut incoming = request.into_inner();
+        let control = Arc::clone(&self.0);
+        let (sender, outgoing) = tokio::sync::mpsc::channel(4);
+        let mut entries = control.entries.subscribe();
+        tokio::spawn(async move {
+            let first = incoming.message().await.expect("stream").expect("hello");
+            assert!(matches!(first.message, Some(Message::Hello(_))));
+            let producer = Producer::new(DOMAIN.parse().expect("domain"), "fake", "https://a.test");
+            let now = control.clock.now();
+            let _ = sender.send(Ok(producer.hello(now))).await;
+            let mut seq = 0;
+            loop {
+                seq += 1;
+                let list: Vec<_> = entries
+                    .borrow_and_update()
+                    .iter()
+                    .cloned()
+                    .map(Arc::new)
+                    .collect();
+                control.server.set_entries(&list);
+                let cursor = FeedCursor {
+                    epoch: [1; 16],
+                    seq,
+                    chain: [0; 32],
+                };
+                let bundles = [Arc::new(control.server.domain.bundle())];
+                let snapshot = producer.snapshot(cursor, &bundles, list.iter().map(|e| FeedEntry::clone(e)));
+                if sender.send(Ok(snapshot)).await.is_err() {
+                    return;
+                }
+                loop {
+                    tokio::select! {
+                        message = incoming.message() => match message {
+                            Ok(Some(SyncRequest { message: Some(Message::Applied(applied)) })) => {
+                                control.applied.send_replace(applied.seq);
+                            }
+                            Ok(Some(_)) => {}
+                            Ok(None) | Err(_) => return,
+                        },
+                        changed = entries.changed() => match changed {
+                            Ok(()) => break,
+                            Err(_) => return,
+                        },
+                    }
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+    }
+
+    async fn issue(&self, request: Request<IssueRequest>) -> Result<Response<IssueResponse>, Status> {
+        assert!(shown(&request).spiffe_id().is_some());
+        let answers = self.0.server.issue(request.into_inner().items).await;
+        let answers = answers.map_err(|e| Status::unavailable(e.to_string()))?;
+        Ok(Response::new(IssueResponse { answers }))
+    }
+}
+
+/// A server that can be started and stopped at one address.
+pub(crate) struct Site {
+    pub(crate) control: Arc<Control>,
+    pub(crate) address: SocketAddr,
+    running: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl Site {
+    pub(crate) async fn new(entries: Vec<FeedEntry>) -> Self {
+        let clock = ManualClock::default();
+        let control = Arc::new(Control {
+            server: Arc::new(Server::new(Domain::new(DOMAIN), clock.clone())),
+            clock,
+            entries: watch::channel(entries).0,
+            bound: Mutex::default(),
+            node_ttl: Mutex::new(Duration::from_secs(3600)),
+            attested: AtomicUsize::new(0),
+            renewed: AtomicUsize::new(0),
+            applied: watch::channel(0).0,
+        });
+        let mut site = Self {
+            control,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            running: None,
+            folder: tempfile::tempdir().expect("folder"),
+        };
+        site.start().await;
+        site
+    }
+
+    pub(crate) async fn start(&mut self) {
+        let listener = TcpServer::bind(self.address, "test").await.expect("bind");
+        self.address = listener.address();
+        let domain = &self.control.server.domain;
+        let (chain, key) = domain.server_identity();
+        let identity = Arc::new(LiveIdentity::new(chain, &key).expect("identity"));
+        let trust = TrustView::new(domain.name.clone()).with_bundle(domain.bundle());
+        let clock = Arc::new(self.control.clock.clone());
+        let trust = Arc::new(ArcSwap::from_pointee(trust));
+        let tls = ServerTls::new(identity, trust, clock, ClientPolicy::SpiffeOrProof).expect("tls");
+        let identify = |connection: &rustls::ServerConnection| {
+            let mut extensions = http::Extensions::new();
+            extensions.insert(Shown(peer_identity(connection)));
+            Ok::<_, std::convert::Infallible>(extensions)
+        };
+        let service = AgentServer::new(Service(Arc::clone(&self.control)));
+        let shutdown = CancellationToken::new();
+        let limits = Limits {
+            drain_timeout: Duration::ZERO,
+            ..Limits::agents()
+        };
+        let serving = signet_net::serve_tls(
+            listener,
+            tls.config(),
+            identify,
+            service,
+            limits,
+            shutdown.clone(),
+        );
+        self.running = Some((shutdown, tokio::spawn(serving)));
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        let (shutdown, task) = self.running.take().expect("running");
+        shutdown.cancel();
+        task.await.expect("stopped");
+    }
+
+    pub(crate) fn join(&self) -> String {
+        self.join_with(
+            digest::sha256(&self.control.server.domain.root.certificate),
+            TOKEN,
+        )
+    }
+
+    pub(crate) fn join_with(&self, root: [u8; 32], token: &str) -> String {
+        JoinString {
+            trust_domain: DOMAIN.parse().expect("domain"),
+            servers: vec![self.address.to_string()],
+            root_hashes: vec![root],
+            token: Secret::new(token.as_bytes().to_vec()),
+        }
+        .encode()
+        .expect("join string")
+    }
+
+    pub(crate) fn settings(&self) -> AgentSettings {
+        let mut settings = AgentSettings::default();
+        settings.workload_api.path = self.folder.path().join("agent.sock");
+        settings.metrics = Some(ListenAddress(SocketAddr::from(([127, 0, 0, 1], 0))));
+        settings
+    }
+
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    pub(crate) async fn agent(
+        &self,
+        settings: AgentSettings,
+        join: Option<&str>,
+    ) -> Result<Handle, AgentError> {
+        let pace = Pace {
+            retry_min: Duration::from_millis(5),
+            retry_max: Duration::from_millis(20),
+            ..Pace::default()
+        };
+        let clock = Arc::new(self.control.clock.clone());
+        Agent::start(settings, join, clock, pace, CancellationToken::new()).await
+    }
+}
