@@ -86,7 +86,9 @@ async fn fill(
     } else {
         FileSeal::open(seal_key).map_err(ServerError::part("open the seal"))?
     };
-    let Opened { log, journal, seal } = storage::open_files(dir, Arc::new(seal))?;
+    let Opened {
+        log, journal, seal, ..
+    } = storage::open_files(dir, Arc::new(seal))?;
     let config = KeysConfig {
         x509: options.x509,
         ..KeysConfig::new(options.trust_domain.clone())

@@ -6,11 +6,16 @@
 mod config;
 mod error;
 mod handle;
+mod health;
+mod identity;
 mod init;
+mod start;
 mod storage;
 mod trust;
+mod upkeep;
 
 pub use config::{Config, Storage};
 pub use error::{Cause, REGISTER, ServerError};
 pub use handle::{Addresses, Handle};
 pub use init::{InitOptions, InitSummary, init};
+pub use start::Server;

@@ -3,6 +3,7 @@
 //! `DIR/signet` says what the directory is and whose; it is written last, so that a directory without it was never
 //! finished. `DIR/state.db` is the change log, `DIR/journal` the record.
 
+use crate::health::Probe;
 use crate::{ServerError, Storage};
 use signet_id::TrustDomain;
 use signet_journal_file::FileJournal;
@@ -21,6 +22,7 @@ pub(crate) struct Opened {
     pub(crate) log: Arc<dyn ChangeLog>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) seal: Arc<dyn Seal>,
+    pub(crate) probes: Vec<Probe>,
 }
 
 /// What the directory's own file says.
@@ -43,6 +45,7 @@ pub(crate) fn open(storage: &Storage, trust_domain: &TrustDomain) -> Result<Open
             log: Arc::new(MemoryLog::new()),
             journal: Arc::new(MemoryJournal::new()),
             seal: Arc::new(MemorySeal::random().map_err(ServerError::part("make a seal"))?),
+            probes: Vec::new(),
         }),
         Storage::Directory { dir, seal } => {
             check_dir(dir)?;
@@ -91,10 +94,17 @@ pub(crate) fn seal_path(text: &str) -> Result<PathBuf, ServerError> {
 pub(crate) fn open_files(dir: &Path, seal: Arc<dyn Seal>) -> Result<Opened, ServerError> {
     let log = SqliteLog::open(&dir.join("state.db")).map_err(ServerError::part("open the change log"))?;
     let journal = FileJournal::open(&dir.join("journal")).map_err(ServerError::part("open the record"))?;
+    let journal = Arc::new(journal);
+    let watched = Arc::downgrade(&journal);
+    let journal_probe: Probe = Box::new(move || {
+        let journal = watched.upgrade()?;
+        journal.broken().map(|why| format!("record: {why}"))
+    });
     Ok(Opened {
         log: Arc::new(log),
-        journal: Arc::new(journal),
+        journal,
         seal,
+        probes: vec![journal_probe],
     })
 }
 

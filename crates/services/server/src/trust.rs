@@ -1,8 +1,15 @@
 //! What the keys say, in the forms that other parts need.
 
+use crate::ServerError;
+use arc_swap::ArcSwap;
 use signet_crypto::digest;
+use signet_fault::chain;
 use signet_keys::{Keys, Purpose};
+use signet_time::{SharedClock, UnixTime};
+use signet_trust::TrustView;
 use signet_x509::Der;
+use std::sync::Arc;
+use tracing::error;
 
 /// The root certificates that are published.
 pub(crate) fn roots(keys: &Keys) -> Vec<Der> {
@@ -16,4 +23,25 @@ pub(crate) fn roots(keys: &Keys) -> Vec<Der> {
 /// SHA-256 of each root that is published, for join strings.
 pub(crate) fn root_hashes(keys: &Keys) -> Vec<[u8; 32]> {
     roots(keys).iter().map(|root| digest::sha256(root)).collect()
+}
+
+/// What agents' certificates are checked against.
+pub(crate) fn view(keys: &Keys, now: UnixTime) -> Result<TrustView, ServerError> {
+    let bundle = keys.bundle().map_err(ServerError::part("make the bundle"))?;
+    let own = bundle.trust_domain().clone();
+    Ok(TrustView::new(own).with_bundle(bundle).received(now))
+}
+
+/// Keeps `shared` up with the keys for ever.
+pub(crate) async fn keep(keys: Arc<Keys>, shared: Arc<ArcSwap<TrustView>>, clock: SharedClock) {
+    let mut applied = keys.followed().applied();
+    // What changed before this task ran must not be missed.
+    applied.mark_changed();
+    while applied.changed().await.is_ok() {
+        match view(&keys, clock.now()) {
+            Ok(view) => shared.store(Arc::new(view)),
+            Err(error) => error!(error = chain(&error), "trust stays as it was"),
+        }
+    }
+    core::future::pending().await
 }

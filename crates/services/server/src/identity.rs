@@ -1,0 +1,139 @@
+//! The server's own SVID: issued by its own authority, shown on port 8445, renewed at half its life.
+
+use crate::ServerError;
+use core::time::Duration;
+use signet_authority::{Authority, Context, Profile, X509Request};
+use signet_crypto::{KeyKind, LocalKey};
+use signet_fault::chain;
+use signet_id::SpiffeId;
+use signet_keys::{Keys, Purpose};
+use signet_time::{SharedClock, UnixTime};
+use signet_tls::LiveIdentity;
+use signet_x509::{Certificate, Csr, Der, make_csr};
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// How long the server's own SVID lives.
+const TTL: Duration = Duration::from_secs(3_600);
+
+/// The longest pause between two looks: a clock that jumps is noticed within it.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// The server's identity and what keeps it fresh.
+pub(crate) struct OwnIdentity {
+    pub(crate) id: SpiffeId,
+    pub(crate) live: Arc<LiveIdentity>,
+    pub(crate) authority: Authority,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) clock: SharedClock,
+}
+
+/// What is shown now.
+struct Shown {
+    renew_at: UnixTime,
+    /// The key that issued it.
+    issuer: String,
+}
+
+impl OwnIdentity {
+    /// Issues the first one. The server serves nobody without it.
+    pub(crate) async fn begin(&self) -> Result<(), ServerError> {
+        self.issue().await.map(drop)
+    }
+
+    /// Renews for ever.
+    pub(crate) async fn keep(self) {
+        let mut applied = self.keys.followed().applied();
+        let mut shown = self.shown_now();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                changed = applied.changed() => if changed.is_err() {
+                    // The keys are gone, and so is the server.
+                    return core::future::pending().await;
+                },
+            }
+            let due = shown
+                .as_ref()
+                .is_none_or(|shown| self.clock.now() >= shown.renew_at || !self.is_good(&shown.issuer));
+            if due {
+                match self.issue().await {
+                    Ok(next) => {
+                        info!(id = %self.id, "renewed the server's own svid");
+                        shown = Some(next);
+                    }
+                    Err(error) => warn!(error = chain(&error), "cannot renew the server's own svid"),
+                }
+            }
+        }
+    }
+
+    /// Whether what the key `issuer` signed is still to be shown.
+    fn is_good(&self, issuer: &str) -> bool {
+        self.keys.read(|ring| {
+            ring.key(issuer)
+                .is_some_and(|key| !key.is_tainted() && key.state() < signet_keys::KeyState::Retired)
+        })
+    }
+
+    fn shown_now(&self) -> Option<Shown> {
+        let chain = self.live.chain();
+        let leaf = Certificate::parse(chain.first()?).ok()?;
+        let issuer = self.keys.active(Purpose::X509Svid).ok()?;
+        Some(Shown {
+            renew_at: half(leaf.not_before(), leaf.not_after()),
+            issuer: issuer.kid().to_owned(),
+        })
+    }
+
+    async fn issue(&self) -> Result<Shown, ServerError> {
+        let now = self.clock.now();
+        let task = "issue the server's own svid";
+        let issuer = self
+            .keys
+            .active(Purpose::X509Svid)
+            .map_err(ServerError::part(task))?;
+        let key = LocalKey::generate(KeyKind::P256).map_err(ServerError::part(task))?;
+        let csr = make_csr(&key, Some(&self.id), &[]).map_err(ServerError::part(task))?;
+        let request = X509Request {
+            id: self.id.clone(),
+            dns_names: Vec::new(),
+            ttl: TTL,
+            csr: Csr::parse(&csr).map_err(ServerError::part(task))?,
+            context: Context::default(),
+        };
+        let decision = Authority::own_decision(&self.id);
+        let svid = self
+            .authority
+            .issue_x509(request, Profile::Server, &decision, now)
+            .await
+            .map_err(ServerError::part(task))?;
+        let mut shown = svid.chain;
+        // An agent that joins knows the root only by its hash, so the root travels along.
+        shown.extend(self.root_above(&shown));
+        self.live.set(shown, &key).map_err(ServerError::part(task))?;
+        Ok(Shown {
+            renew_at: half(svid.not_before, svid.not_after),
+            issuer: issuer.kid().to_owned(),
+        })
+    }
+
+    /// The root that issued the last certificate of `chain`.
+    fn root_above(&self, chain: &[Der]) -> Option<Der> {
+        let last = Certificate::parse(chain.last()?).ok()?;
+        let wanted = last.authority_key_id()?;
+        self.keys.read(|ring| {
+            let roots = ring
+                .keys()
+                .iter()
+                .filter(|key| key.purpose() == Purpose::X509Root);
+            roots
+                .filter(|key| key.public_key().key_id() == *wanted)
+                .find_map(|key| key.certificate().cloned())
+        })
+    }
+}
+
+fn half(from: UnixTime, to: UnixTime) -> UnixTime {
+    from + to.since(from) / 2
+}

@@ -1,0 +1,335 @@
+use crate::handle::{Addresses, Handle};
+use crate::health::{self, Health, VERSION};
+use crate::identity::OwnIdentity;
+use crate::storage::{self, Opened};
+use crate::upkeep::{self, Upkeep};
+use crate::{Config, ServerError, trust};
+use arc_swap::ArcSwap;
+use http::Extensions;
+use signet_authority::{Authority, NoneReserved};
+use signet_id::SpiffeId;
+use signet_keys::{Keys, KeysConfig};
+use signet_net::{
+    CancellationToken, Limits, TcpServer, UnixOptions, UnixServer, serve_tcp, serve_tls, serve_unix,
+};
+use signet_record::Recorder;
+use signet_registry::Registry;
+use signet_store::follow::{Followed, Guard};
+use signet_surface_admin::{Deps, LocalAdministrators};
+use signet_surface_agents::{Agents, Parts, Series};
+use signet_telemetry::Metrics;
+use signet_time::SharedClock;
+use signet_tls::{ClientPolicy, LiveIdentity, ServerTls, peer_identity};
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::info;
+
+/// Starts servers.
+#[derive(Clone, Copy, Debug)]
+pub struct Server;
+
+/// What was opened before anything was served.
+struct Listeners {
+    agents: TcpServer,
+    metrics: Option<TcpServer>,
+    api: UnixServer,
+}
+
+/// Everything that runs until the server stops.
+struct Running {
+    listeners: Listeners,
+    agents: Agents,
+    /// Ends the agents' side alone, where the state cannot be followed any more.
+    agents_stop: CancellationToken,
+    tls: ServerTls,
+    admin: Deps,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    tasks: JoinSet<&'static str>,
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    /// Starts a server by `config`. It serves when this returns.
+    ///
+    /// Ports and sockets are opened first, so that nothing is made for a server that cannot listen.
+    ///
+    /// # Errors
+    /// [`ServerError`], with the code of the part that failed.
+    pub async fn start(config: Config, clock: SharedClock) -> Result<Handle, ServerError> {
+        let group = administrators_group(config.api_group.clone()).await?;
+        let listeners = listen(&config, group).await?;
+        let opened = open(&config).await?;
+        let domain = config.trust_domain.clone();
+        let recorder = Recorder::new(Arc::clone(&opened.journal));
+        let keys_config = KeysConfig {
+            x509: config.x509,
+            ..KeysConfig::new(domain.clone())
+        };
+        let keys = Keys::open(
+            Arc::clone(&opened.log),
+            opened.seal,
+            recorder.clone(),
+            keys_config,
+        )
+        .await
+        .map_err(ServerError::part("open the keys"))?;
+        keys.ensure(clock.now())
+            .await
+            .map_err(ServerError::part("make the keys"))?;
+        let keys = Arc::new(keys);
+        let registry = Registry::open(Arc::clone(&opened.log), domain.clone())
+            .await
+            .map_err(ServerError::part("open the registry"))?;
+        let registry = Arc::new(registry);
+        // Last of the three, so that it has seen all that the others have.
+        let guard = Followed::open(Arc::clone(&opened.log), || {
+            Guard::new(&[&signet_registry::KINDS, &signet_keys::KINDS])
+        })
+        .await
+        .map_err(ServerError::part("open the change log"))?;
+        let issuer: &str = &config.jwt_issuer;
+        let authority = Authority::new(Arc::clone(&keys), recorder, issuer, Arc::new(NoneReserved));
+
+        let shutdown = CancellationToken::new();
+        let agents_stop = shutdown.child_token();
+        let metrics = Arc::new(Metrics::new(config.site.as_deref()));
+        let health = Arc::new(Health::new(
+            Arc::clone(&registry),
+            shutdown.clone(),
+            opened.probes,
+        ));
+        let view = trust::view(&keys, clock.now())?;
+        let view = Arc::new(ArcSwap::from_pointee(view));
+        let identity = own_identity(&config, &authority, &keys, &clock)?;
+        identity.begin().await?;
+        let tls = ServerTls::new(
+            Arc::clone(&identity.live),
+            Arc::clone(&view),
+            Arc::clone(&clock),
+            ClientPolicy::SpiffeOrProof,
+        )
+        .map_err(ServerError::part("set up tls"))?;
+
+        let upkeep = Upkeep::new(
+            Arc::clone(&keys),
+            Arc::clone(&registry),
+            opened.log,
+            Arc::clone(&clock),
+            Arc::clone(&health),
+            &metrics,
+        );
+        let mut tasks = JoinSet::new();
+        let follow = upkeep::follow(
+            Arc::clone(&registry),
+            Arc::clone(&keys),
+            guard,
+            Arc::clone(&health),
+            agents_stop.clone(),
+        );
+        tasks.spawn(named("follow", follow));
+        tasks.spawn(named("upkeep", upkeep.run()));
+        tasks.spawn(named("identity", identity.keep()));
+        tasks.spawn(named(
+            "trust",
+            trust::keep(Arc::clone(&keys), view, Arc::clone(&clock)),
+        ));
+
+        let addresses = addresses(&listeners);
+        let advertised = advertised(&config, addresses.agents);
+        let agents = Agents::new(Parts {
+            registry: Arc::clone(&registry),
+            keys: Arc::clone(&keys),
+            authority,
+            clock: Arc::clone(&clock),
+            shutdown: agents_stop.clone(),
+            series: Series::new(&metrics),
+            software: format!("signet {VERSION}"),
+        });
+        let seen = Arc::clone(&health);
+        let admin = Deps {
+            registry: Arc::clone(&registry),
+            keys: Arc::clone(&keys),
+            roles: Arc::new(LocalAdministrators::new(signet_sys::process::uid(), group)),
+            clock: Arc::clone(&clock),
+            advertised: advertised.clone(),
+            jwt_issuer: config.jwt_issuer.clone(),
+            health: Arc::new(move || seen.now()),
+            metrics: Arc::clone(&metrics),
+        };
+        info!(
+            trust_domain = %domain,
+            agents = %addresses.agents,
+            api = %addresses.api.display(),
+            "server started"
+        );
+        let running = Running {
+            listeners,
+            agents,
+            agents_stop,
+            tls,
+            admin,
+            health,
+            metrics: Arc::clone(&metrics),
+            tasks,
+            shutdown: shutdown.clone(),
+        };
+        Ok(Handle {
+            addresses,
+            advertised,
+            jwt_issuer: config.jwt_issuer,
+            registry,
+            keys,
+            clock,
+            metrics,
+            shutdown,
+            running: tokio::spawn(running.run()),
+        })
+    }
+}
+
+impl Running {
+    async fn run(mut self) -> Result<(), ServerError> {
+        let metrics_stop = CancellationToken::new();
+        let metrics = self.listeners.metrics.take().map(|listener| {
+            let router = health::router(Arc::clone(&self.health), Arc::clone(&self.metrics));
+            tokio::spawn(serve_tcp(
+                listener,
+                router,
+                Limits::metrics(),
+                metrics_stop.clone(),
+            ))
+        });
+        let identify = |connection: &rustls::ServerConnection| {
+            let mut extensions = Extensions::new();
+            extensions.insert(peer_identity(connection));
+            Ok::<_, Infallible>(extensions)
+        };
+        let agents = tokio::spawn(serve_tls(
+            self.listeners.agents,
+            self.tls.config(),
+            identify,
+            signet_surface_agents::service(self.agents.clone()),
+            Limits::agents(),
+            self.agents_stop,
+        ));
+        let api = tokio::spawn(serve_unix(
+            self.listeners.api,
+            signet_surface_admin::router(self.admin),
+            Limits::admin(),
+            self.shutdown.clone(),
+        ));
+        let ended = tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => None,
+            ended = self.tasks.join_next() => Some(ended),
+        };
+        self.shutdown.cancel();
+        let served = [finish("agents", agents).await, finish("api", api).await];
+        self.agents.drained().await;
+        self.tasks.shutdown().await;
+        // Health says that we drain until there is nothing left to drain.
+        metrics_stop.cancel();
+        if let Some(metrics) = metrics {
+            finish("metrics", metrics).await?;
+        }
+        info!("server stopped");
+        served.into_iter().collect::<Result<(), _>>()?;
+        match ended {
+            None => Ok(()),
+            Some(ended) => Err(ServerError::Task {
+                task: ended.and_then(Result::ok).unwrap_or("background"),
+            }),
+        }
+    }
+}
+
+async fn finish(task: &'static str, handle: JoinHandle<()>) -> Result<(), ServerError> {
+    handle.await.map_err(|_| ServerError::Task { task })
+}
+
+/// A task that says its name should it ever end.
+async fn named(name: &'static str, work: impl Future<Output = ()>) -> &'static str {
+    work.await;
+    name
+}
+
+async fn open(config: &Config) -> Result<Opened, ServerError> {
+    let (storage, domain) = (config.storage.clone(), config.trust_domain.clone());
+    tokio::task::spawn_blocking(move || storage::open(&storage, &domain))
+        .await
+        .unwrap_or(Err(ServerError::Task { task: "open" }))
+}
+
+async fn listen(config: &Config, group: Option<u32>) -> Result<Listeners, ServerError> {
+    let agents = TcpServer::bind(config.agents, "listen.agents")
+        .await
+        .map_err(ServerError::part("listen for agents"))?;
+    let metrics = match config.metrics {
+        Some(address) => Some(
+            TcpServer::bind(address, "listen.metrics")
+                .await
+                .map_err(ServerError::part("listen for metrics"))?,
+        ),
+        None => None,
+    };
+    let options = UnixOptions {
+        mode: if group.is_some() { 0o660 } else { 0o600 },
+        group,
+    };
+    let api = UnixServer::bind(&config.api_socket, options)
+        .map_err(ServerError::part("listen for administrators"))?;
+    Ok(Listeners { agents, metrics, api })
+}
+
+async fn administrators_group(name: Option<String>) -> Result<Option<u32>, ServerError> {
+    let Some(name) = name else {
+        return Ok(None);
+    };
+    let wanted = name.clone();
+    // The name service may ask the network.
+    let found = tokio::task::spawn_blocking(move || signet_sys::names::group_id(&wanted))
+        .await
+        .map_err(|_| ServerError::Task { task: "group" })?
+        .map_err(ServerError::part("look up the administrators' group"))?;
+    found.map(Some).ok_or(ServerError::Group { name })
+}
+
+fn own_identity(
+    config: &Config,
+    authority: &Authority,
+    keys: &Arc<Keys>,
+    clock: &SharedClock,
+) -> Result<OwnIdentity, ServerError> {
+    let path = format!("/signet/server/{}", config.name);
+    Ok(OwnIdentity {
+        id: SpiffeId::new(&config.trust_domain, &path).map_err(ServerError::part("name the server"))?,
+        live: Arc::new(LiveIdentity::none()),
+        authority: authority.clone(),
+        keys: Arc::clone(keys),
+        clock: Arc::clone(clock),
+    })
+}
+
+fn addresses(listeners: &Listeners) -> Addresses {
+    Addresses {
+        agents: listeners.agents.address(),
+        metrics: listeners.metrics.as_ref().map(TcpServer::address),
+        api: listeners.api.path().to_owned(),
+    }
+}
+
+/// Where agents are sent. An address that means every interface means this machine to an agent.
+fn advertised(config: &Config, agents: SocketAddr) -> Vec<String> {
+    if !config.advertise.is_empty() {
+        return config.advertise.clone();
+    }
+    let ip = match agents.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    vec![SocketAddr::new(ip, agents.port()).to_string()]
+}
