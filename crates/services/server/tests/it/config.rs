@@ -1,0 +1,105 @@
+use signet_fault::Coded as _;
+use signet_keys::X509Algorithm;
+use signet_server::{Config, Storage};
+use std::path::Path;
+
+const WHOLE: &str = r#"
+trust_domain = "example.org"
+name = "one"
+data_dir = "/var/lib/signet"
+seal = "file=/etc/signet/seal.key"
+advertise = ["signet.example.org:8445"]
+
+[listen]
+agents = "0.0.0.0:8445"
+metrics = "127.0.0.1:8442"
+api = "/run/signet/api.sock"
+api_group = "signet"
+
+[svid]
+x509_alg = "ed25519"
+jwt_issuer = "https://signet.example.org/workload"
+
+[metrics]
+site = "lab"
+"#;
+
+fn mistakes(text: &str) -> String {
+    let error = Config::parse(text, Path::new("server.toml")).unwrap_err();
+    assert!(error.code().starts_with("SGSE"));
+    error.to_string()
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    let config = Config::parse(WHOLE, Path::new("server.toml")).unwrap();
+    assert_eq!(config.x509, X509Algorithm::Ed25519);
+    assert_eq!(config.advertise, ["signet.example.org:8445"]);
+    assert_eq!(config.agents.port(), 8445);
+    assert_eq!(config.site.as_deref(), Some("lab"));
+    let Storage::Directory { dir, seal } = config.storage else {
+        panic!("another storage");
+    };
+    assert_eq!(
+        (dir.to_str(), seal.as_str()),
+        (Some("/var/lib/signet"), "file=/etc/signet/seal.key")
+    );
+}
+
+#[test]
+fn little_is_needed() {
+    let least = "trust_domain = \"a\"\ndata_dir = \"/d\"\nseal = \"file=/k\"\nadvertise = [\"a:1\"]";
+    let config = Config::parse(least, Path::new("server.toml")).unwrap();
+    assert_eq!(config.metrics, Some("127.0.0.1:8442".parse().unwrap()));
+    assert_eq!(config.api_socket, Path::new(Config::API_SOCKET));
+    assert_eq!(config.jwt_issuer, Config::JWT_ISSUER);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_lines() {
+    let told = mistakes(
+        r#"trust_domian = "example.org"
+name = "a/b"
+data_dir = "relative"
+seal = "tpm"
+
+[listen]
+agents = "8445"
+metrcis = "127.0.0.1:8442"
+"#,
+    );
+    for part in [
+        "line 1: unknown key `trust_domian`, did you mean `trust_domain`?",
+        "`trust_domain`",
+        "line 7",
+        "line 8",
+        "did you mean `metrics`?",
+    ] {
+        assert!(told.contains(part), "expected `{part}` in:\n{told}");
+    }
+}
+
+#[test]
+fn values_that_cannot_be_together_are_told() {
+    for (change, part) in [
+        (("\"one\"", "\"a/b\""), "one path segment"),
+        (("/var/lib/signet", "var/lib"), "whole path"),
+        (("file=/etc/signet/seal.key", "tpm"), "does not exist yet"),
+        (("file=/etc/signet/seal.key", "file=seal.key"), "whole path"),
+        (
+            ("file=/etc/signet/seal.key", "file=/var/lib/signet/k"),
+            "inside `data_dir`",
+        ),
+        (("127.0.0.1:8442", "127.0.0.1:8445"), "port of `listen.agents`"),
+        (("[\"signet.example.org:8445\"]", "[]"), "is needed where"),
+        (("ed25519", "rsa2048"), "is not p256, p384 or ed25519"),
+        (("https://signet.example.org/workload", "http://a"), "https URL"),
+        (
+            ("/run/signet/api.sock", &format!("/{}", "x".repeat(107))),
+            "at most 107 bytes",
+        ),
+    ] {
+        let told = mistakes(&WHOLE.replace(change.0, change.1));
+        assert!(told.contains(part), "expected `{part}` in:\n{told}");
+    }
+}

@@ -1,0 +1,178 @@
+use crate::world::{ask, config, create_entry, health, join, join_string, start};
+use core::time::Duration;
+use http::Method;
+use signet_api::{HealthView, JoinString, NodeView, Page};
+use signet_fault::Coded as _;
+use signet_feed::hello;
+use signet_proto::agent::v1::{self, sync_request, sync_response};
+use signet_registry::JoinTokenWish;
+use signet_server::{Config, Server};
+use signet_time::UnixTime;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_serves_administrators_agents_and_watchers() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    assert_eq!(health(&server, "/health/live").await.0, 200);
+    let (status, body) = health(&server, "/health/ready").await;
+    let view: HealthView = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (status, view.status.as_str(), view.reasons.len()),
+        (200, "ready", 0)
+    );
+
+    let entry = create_entry(&server, "/w").await;
+    let node = join(&join_string(&server).await).await;
+    let mut client = node.connect(&server.addresses().agents.to_string());
+    let wish = v1::issue_item::Wish::Jwt(v1::JwtWish {
+        audience: vec!["a".into()],
+    });
+    let id = entry.id.unwrap();
+    let entry_id = (0..16)
+        .map(|n| u8::from_str_radix(&id[2 * n..2 * n + 2], 16).unwrap())
+        .collect::<Vec<_>>();
+    let item = v1::IssueItem {
+        entry_id: entry_id.into(),
+        wish: Some(wish),
+    };
+    let answers = client
+        .issue(v1::IssueRequest { items: vec![item] })
+        .await
+        .unwrap();
+    assert!(matches!(
+        answers.get_ref().answers[0].outcome,
+        Some(v1::issue_answer::Outcome::Jwt(_))
+    ));
+
+    let reply = ask(&server, Method::GET, "/api/v1/nodes", "").await;
+    assert_eq!(reply.headers["x-request-id"], "test-1");
+    assert!(reply.headers.contains_key("x-signet-seq"));
+    let nodes: Page<NodeView> = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(nodes.items[0].id.as_str(), node.svid.spiffe_id);
+    let (_, metrics) = health(&server, "/metrics").await;
+    assert!(
+        metrics.contains("signet_issue_total{kind=\"jwt\",outcome=\"ok\"} 1"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("signet_signer_remaining_seconds{issuer=\"x509_svid\"}"),
+        "{metrics}"
+    );
+
+    // What the handle gives is what the API gives.
+    let by_handle = server.join_string(&JoinTokenWish::default()).await.unwrap();
+    join(&JoinString::parse(&by_handle).unwrap()).await;
+    assert_eq!(server.root_pem().matches("BEGIN CERTIFICATE").count(), 2);
+    server.shutdown();
+    server.finished().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_told_at_once_and_over_within_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let node = join(&join_string(&server).await).await;
+    let mut client = node.connect(&server.addresses().agents.to_string());
+    let (outgoing, waiting) = mpsc::channel(1);
+    outgoing
+        .send(v1::SyncRequest {
+            message: Some(sync_request::Message::Hello(hello("agent test", UnixTime::EPOCH))),
+        })
+        .await
+        .unwrap();
+    let mut stream = client
+        .sync(ReceiverStream::new(waiting))
+        .await
+        .unwrap()
+        .into_inner();
+    for _ in 0..2 {
+        stream.message().await.unwrap().unwrap();
+    }
+    // A watcher that asks again and again over one connection sees the change from ready to draining.
+    let api = server.addresses().api.clone();
+    server.shutdown();
+    let last = stream.message().await.unwrap().unwrap();
+    assert!(
+        matches!(last.message, Some(sync_response::Message::GoingAway(_))),
+        "{last:?}"
+    );
+    assert_eq!(stream.message().await.unwrap_err().code(), Code::Unavailable);
+    tokio::time::timeout(Duration::from_secs(10), server.finished())
+        .await
+        .expect("over in time")
+        .unwrap();
+    assert!(!api.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_server_says_that_it_is_not_ready() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    // A request whose body does not come keeps the administration API busy. It is asked for its body, so it is there.
+    let mut slow = tokio::net::UnixStream::connect(&server.addresses().api)
+        .await
+        .unwrap();
+    let head = "POST /api/v1/entries HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+                content-length: 2\r\nexpect: 100-continue\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    slow.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(go_on, *b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(health(&server, "/health/ready").await.0, 200);
+    server.shutdown();
+    let (status, body) = health(&server, "/health/ready").await;
+    assert_eq!(status, 503);
+    assert!(body.contains("draining"), "{body}");
+    assert_eq!(health(&server, "/health/live").await.0, 200);
+    // The work in flight still finishes, with an answer about what was sent.
+    slow.write_all(b"{}").await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    server.finished().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_is_named_and_nothing_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = start(config(dir.path())).await;
+    let error = Server::start(
+        Config {
+            agents: first.addresses().agents,
+            api_socket: dir.path().join("other.sock"),
+            ..config(dir.path())
+        },
+        crate::world::clock(),
+    )
+    .await
+    .err()
+    .unwrap();
+    let told = signet_fault::chain(&error);
+    assert_eq!(error.code(), "SGNE008");
+    assert!(told.contains("`listen.agents`"), "{told}");
+    assert!(
+        told.contains(&first.addresses().agents.port().to_string()),
+        "{told}"
+    );
+    // The same socket.
+    let error = Server::start(config(dir.path()), crate::world::clock())
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(error.code(), "SGNE005");
+}
+
+#[tokio::test]
+async fn a_group_that_does_not_exist_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        api_group: Some("no such group here".into()),
+        ..config(dir.path())
+    };
+    let error = Server::start(config, crate::world::clock()).await.err().unwrap();
+    assert_eq!(error.code(), "SGSV007");
+}

@@ -1,0 +1,13 @@
+//! Whole servers: made, started, used and stopped.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod config;
+mod directory;
+mod life;
+mod world;
