@@ -7,8 +7,12 @@ const USE: &str = "jwt-svid";
 
 /// The bundle of the ring's trust domain.
 pub(crate) fn of(ring: &KeyRing) -> Result<Bundle, KeysError> {
+    // Intermediates travel with what they signed; only that one was called off must be told, and for as long as the
+    // ring remembers it, which is past its end.
+    let called_off = ring.of(Purpose::X509Svid).filter(|key| key.is_tainted());
     let x509 = ring
         .published(Purpose::X509Root)
+        .chain(called_off)
         .filter_map(|key| {
             Some(X509Authority {
                 certificate: key.certificate()?.clone(),

@@ -195,7 +195,9 @@ impl Keys {
     }
 
     fn sealed(&self, made: &Made) -> Result<Change, KeysError> {
-        let aad = key_aad(&self.config.trust_domain, made.purpose, &made.kid);
+        let certificate = made.certificate.as_ref().map(|der| Bytes::copy_from_slice(der));
+        let certificate = certificate.unwrap_or_default();
+        let aad = key_aad(&self.config.trust_domain, made.purpose, &made.kid, &certificate);
         let record = records::SealedKey {
             purpose: made.purpose.to_record().into(),
             public_key: Bytes::copy_from_slice(made.signer.public_key().spki_der()),
@@ -205,11 +207,7 @@ impl Keys {
                 .map_err(KeysError::Crypto)?
                 .into(),
             seal: self.seal.name().to_owned(),
-            certificate: made
-                .certificate
-                .as_ref()
-                .map(|der| Bytes::copy_from_slice(der))
-                .unwrap_or_default(),
+            certificate,
             created_at_ms: made.created_at.as_millis(),
         };
         Ok(Change::put(

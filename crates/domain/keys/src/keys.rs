@@ -84,7 +84,8 @@ impl Keys {
         self.read(|ring| ring.published(purpose).cloned().collect())
     }
 
-    /// The bundle of the own trust domain: every root and JWT key that is prepared, active or draining.
+    /// The bundle of the own trust domain: every root and JWT key that is prepared, active or draining, and the
+    /// intermediates that were called off, as tainted.
     ///
     /// # Errors
     /// [`KeysError::Publish`].
@@ -131,7 +132,7 @@ impl Keys {
     }
 
     /// Marks a key: what it signed is not to be believed. If it is active, the published next key takes over in the
-    /// same commit.
+    /// same commit. Verifiers of ours refuse what it signed from the next bundle on, an intermediate's included.
     ///
     /// # Errors
     /// [`KeysError::KeyUnknown`], [`KeysError::State`] where it is retired; else as [`Keys::maintain`].
@@ -142,6 +143,9 @@ impl Keys {
 
     /// Retires a key at once: it leaves the bundle, and nothing that it signed is accepted any more. If it is active,
     /// the published next key takes over in the same commit.
+    ///
+    /// An intermediate is in no bundle that others read: verifiers that are not ours go on accepting what it signed
+    /// until it ends. Against them only revoking its root helps.
     ///
     /// # Errors
     /// As [`Keys::taint`].

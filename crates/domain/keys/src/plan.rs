@@ -87,7 +87,9 @@ impl Planner<'_> {
             let state = match key.state() {
                 KeyState::Retired => {
                     let since = key.times().retired.unwrap_or(UnixTime::EPOCH);
-                    if self.now >= since + RETIRED_KEPT {
+                    // An intermediate that was called off must be remembered until its certificate is over.
+                    let is_needed = purpose == Purpose::X509Svid && key.is_tainted() && !self.is_over(key);
+                    if self.now >= since + RETIRED_KEPT && !is_needed {
                         self.steps.push(Step::Forget { key: key.clone() });
                     }
                     continue;

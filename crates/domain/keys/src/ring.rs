@@ -2,7 +2,7 @@ use crate::seal::Seal;
 use crate::{KeyState, KeysError, Purpose, records};
 use core::time::Duration;
 use prost::Message;
-use signet_crypto::{LocalKey, PublicKey, Signer};
+use signet_crypto::{LocalKey, PublicKey, Signer, digest};
 use signet_id::TrustDomain;
 use signet_store::{Change, Fold, FoldError, Kind, Seq, fold};
 use signet_time::UnixTime;
@@ -271,6 +271,11 @@ impl KeyRing {
             .iter()
             .filter_map(|(kid, material)| {
                 let (state, is_tainted, times) = *self.states.get(kid)?;
+                // Only a retired key lies in the log without its private half. Whoever cannot seal must not be able
+                // to publish a key of their own.
+                if state < KeyState::Retired && material.signer.is_none() && self.fit != SealFit::Wrong {
+                    return None;
+                }
                 Some(Arc::new(IssuingKey {
                     kid: kid.clone(),
                     state,
@@ -294,7 +299,7 @@ impl KeyRing {
         let signer = if record.sealed.is_empty() || self.fit == SealFit::Wrong {
             None
         } else {
-            let aad = key_aad(&self.trust_domain, purpose, kid);
+            let aad = key_aad(&self.trust_domain, purpose, kid, &record.certificate);
             let pkcs8 = self.seal.open(&aad, &record.sealed).map_err(|e| e.to_string())?;
             let key = LocalKey::from_pkcs8(pkcs8.expose()).map_err(|e| e.to_string())?;
             if *key.public_key() != public_key {
@@ -389,12 +394,19 @@ impl Fold for KeyRing {
 pub(crate) fn kid_of(key: &PublicKey) -> String {
     let fingerprint = key.fingerprint();
     let (head, _) = fingerprint.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
-    signet_crypto::digest::hex(head)
+    digest::hex(head)
 }
 
-/// What a sealed key is bound to: moved to another purpose, name or trust domain, it does not open.
-pub(crate) fn key_aad(trust_domain: &TrustDomain, purpose: Purpose, kid: &str) -> Vec<u8> {
-    format!("signet key v1\0{trust_domain}\0{purpose}\0{kid}").into_bytes()
+/// What a sealed key is bound to: moved to another purpose, name or trust domain, or beside another certificate, it
+/// does not open. `certificate` is empty for keys that have none.
+pub(crate) fn key_aad(
+    trust_domain: &TrustDomain,
+    purpose: Purpose,
+    kid: &str,
+    certificate: &[u8],
+) -> Vec<u8> {
+    let certificate = digest::hex(&digest::sha256(certificate));
+    format!("signet key v1\0{trust_domain}\0{purpose}\0{kid}\0{certificate}").into_bytes()
 }
 
 pub(crate) fn check_aad(trust_domain: &TrustDomain) -> Vec<u8> {

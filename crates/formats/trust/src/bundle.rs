@@ -1,7 +1,7 @@
 use crate::TrustError;
 use signet_id::TrustDomain;
 use signet_jose::Jwk;
-use signet_x509::Der;
+use signet_x509::{Certificate, Der};
 use std::time::Duration;
 
 /// What is trusted for one trust domain, at one time (SPIFFE Trust Domain and Bundle §4).
@@ -107,7 +107,8 @@ impl Bundle {
         self.refresh_hint
     }
 
-    /// The X.509 authorities, tainted ones included.
+    /// The X.509 authorities, tainted ones included: also tainted intermediates, which are listed only so that what
+    /// they signed is refused.
     #[must_use]
     pub fn x509(&self) -> &[X509Authority] {
         &self.x509
@@ -128,10 +129,18 @@ impl Bundle {
     /// The X.509 authorities' certificates one after the other in DER: the form of the Workload API (§5.2.1).
     #[must_use]
     pub fn x509_concat_der(&self) -> Vec<u8> {
-        self.x509
-            .iter()
+        self.anchors()
             .flat_map(|authority| authority.certificate.as_ref())
             .copied()
             .collect()
+    }
+
+    /// The X.509 authorities that may stand in a document for readers who know no taint: to them a tainted
+    /// intermediate would be one more root.
+    pub(crate) fn anchors(&self) -> impl Iterator<Item = &X509Authority> {
+        let is_root = |der| Certificate::parse(der).is_ok_and(|certificate| certificate.is_self_issued());
+        self.x509
+            .iter()
+            .filter(move |authority| !authority.tainted || is_root(&authority.certificate))
     }
 }

@@ -66,13 +66,14 @@ impl Bundle {
 
     /// The SPIFFE bundle document: X.509 and JWT authorities, sequence and refresh hint.
     ///
-    /// Tainted authorities stay in it until they are revoked; the format has no word for them.
+    /// Tainted roots and keys stay in it until they are revoked; the format has no word for them. Tainted intermediates
+    /// do not stand in it.
     ///
     /// # Errors
     /// [`TrustError::Authority`].
     pub fn to_spiffe_json(&self) -> Result<Vec<u8>, TrustError> {
         let mut keys = Vec::with_capacity(self.x509().len() + self.jwt().len());
-        for (index, authority) in self.x509().iter().enumerate() {
+        for (index, authority) in self.anchors().enumerate() {
             keys.push(x509_value(authority).map_err(|source| TrustError::Authority { index, source })?);
         }
         keys.extend(self.jwt().iter().map(jwt_value));

@@ -1,6 +1,7 @@
-use crate::{DAY, HOUR, World, active, jwt_kids, origin, roots};
-use signet_keys::{KeyState, KeysError, Purpose};
+use crate::{DAY, HOUR, World, active, config, jwt_kids, origin, roots};
+use signet_keys::{KeyState, KeysConfig, KeysError, Purpose};
 use signet_testkit::START;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[tokio::test]
@@ -50,7 +51,7 @@ async fn a_tainted_prepared_key_never_signs() {
         let world = World::new();
         let keys = world.started().await;
         let prepared = keys.read(|ring| {
-            let of = |key: &&std::sync::Arc<signet_keys::IssuingKey>| key.state() == KeyState::Prepared;
+            let of = |key: &&Arc<signet_keys::IssuingKey>| key.state() == KeyState::Prepared;
             ring.published(purpose).find(of).cloned()
         });
         let prepared = prepared.unwrap().kid().to_owned();
@@ -106,4 +107,41 @@ async fn a_revoked_key_leaves_the_bundle_at_once() {
         matches!(unknown, Err(KeysError::KeyUnknown { .. })),
         "{unknown:?}"
     );
+}
+
+/// An intermediate travels with what it signed and not in the bundle: that it is called off must be said there all the
+/// same, for as long as it would be valid, or a thief goes on under the sound root.
+#[tokio::test]
+async fn verifiers_learn_of_an_intermediate_that_was_called_off() {
+    for is_revoked in [false, true] {
+        let world = World::new();
+        // Longer than retired keys are remembered otherwise.
+        let config = KeysConfig {
+            intermediate_life: 60 * DAY,
+            ..config()
+        };
+        let log = Arc::new(world.log.clone());
+        let keys = world.open_with(log, config).await.unwrap();
+        keys.ensure(START).await.unwrap();
+        let first = keys.active(Purpose::X509Svid).unwrap();
+        let der = first.certificate().unwrap();
+        let roots = keys.bundle().unwrap().x509_concat_der();
+        if is_revoked {
+            keys.revoke(first.kid(), origin(START)).await.unwrap();
+        } else {
+            keys.taint(first.kid(), origin(START)).await.unwrap();
+        }
+        let end = first.not_after().unwrap();
+        for now in [START, START + DAY, end - HOUR] {
+            while keys.maintain(now).await.unwrap() > 0 {}
+            let bundle = keys.bundle().unwrap();
+            let told: Vec<_> = bundle.x509().iter().filter(|a| a.tainted).collect();
+            assert_eq!(told.len(), 1, "{now}");
+            assert_eq!(told[0].certificate, *der);
+            // Whoever knows no taint must not take it for a root.
+            assert_eq!(bundle.x509_concat_der(), roots);
+        }
+        while keys.maintain(end + DAY).await.unwrap() > 0 {}
+        assert!(keys.bundle().unwrap().x509().iter().all(|a| !a.tainted));
+    }
 }

@@ -137,6 +137,17 @@ impl Watcher {
                 published.insert(key.kid().to_owned());
             }
         }
+        // Intermediates are told only where they were called off.
+        let called_off =
+            |key: &&Arc<signet_keys::IssuingKey>| key.purpose() == Purpose::X509Svid && key.is_tainted();
+        for key in keys.read(|ring| ring.keys().iter().filter(called_off).cloned().collect::<Vec<_>>()) {
+            let told = bundle
+                .x509()
+                .iter()
+                .find(|a| Some(&a.certificate) == key.certificate());
+            assert!(told.is_some_and(|told| told.tainted));
+            published.insert(key.kid().to_owned());
+        }
         assert_eq!(published.len(), bundle.x509().len() + bundle.jwt().len());
         for (purpose, life) in [
             (Purpose::X509Root, config.intermediate_life),

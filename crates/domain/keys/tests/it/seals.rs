@@ -174,6 +174,81 @@ async fn a_sealed_key_is_bound_to_purpose_name_and_trust_domain() {
     assert!(matches!(opened.map(drop), Err(KeysError::WrongSeal { .. })));
 }
 
+/// A copy of the log in which `change` came last.
+async fn log_with(world: &World, changes: Vec<Change>) -> Arc<dyn ChangeLog> {
+    let log = signet_store::memory::MemoryLog::new();
+    let mut rows = world.log.load().await.unwrap().rows;
+    rows.sort_by_key(|row| row.seq);
+    let mut batch = Batch::new(crate::origin(START));
+    batch
+        .changes
+        .extend(rows.iter().map(signet_store::Row::to_change));
+    log.commit(batch).await.unwrap();
+    let mut batch = Batch::new(crate::origin(START));
+    batch.changes = changes;
+    log.commit(batch).await.unwrap();
+    Arc::new(log)
+}
+
+/// A length-delimited field of a protobuf message.
+fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![tag << 3 | 2];
+    prost::encode_length_delimiter(bytes.len(), &mut out).unwrap();
+    out.extend_from_slice(bytes);
+    out
+}
+
+/// Whoever can write to the log but not open the seal must not give a root another certificate: its name, its life
+/// and its key are what verifiers trust.
+#[tokio::test]
+async fn a_sealed_key_is_bound_to_its_certificate() {
+    let world = World::new();
+    let keys = world.started().await;
+    let root = keys.active(Purpose::X509Root).unwrap();
+    let forged = signet_testkit::forge::Authority::root("dev.test");
+    let rows = world.log.load().await.unwrap().rows;
+    let row = rows
+        .iter()
+        .find(|row| row.kind == signet_keys::SEALED_KEY && row.key == root.kid())
+        .unwrap();
+    // The last of two values of one field counts.
+    let body = [&row.body[..], &field(5, &forged.certificate)].concat();
+    let swapped = Change::put(signet_keys::SEALED_KEY, 1, root.kid().to_owned(), body);
+    let opened = world
+        .open_with(log_with(&world, vec![swapped]).await, config())
+        .await;
+    assert!(matches!(opened.map(drop), Err(KeysError::Follow(_))));
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_sealed_is_not_published() {
+    let world = World::new();
+    let published = world.started().await.bundle().unwrap().x509().len();
+    let forged = signet_testkit::forge::Authority::root("dev.test");
+    let certificate = signet_x509::Certificate::parse(&forged.certificate).unwrap();
+    let kid = signet_crypto::digest::hex(&certificate.public_key().unwrap().fingerprint()[..16]);
+    let purpose_root = [1 << 3, 1];
+    let body = [
+        &purpose_root[..],
+        &field(2, certificate.spki_der()),
+        &field(5, &forged.certificate),
+    ]
+    .concat();
+    for state in [1, 2, 3] {
+        let changes = vec![
+            Change::put(signet_keys::SEALED_KEY, 1, kid.clone(), body.clone()),
+            Change::put(signet_keys::KEY_STATE, 1, kid.clone(), vec![1 << 3, state]),
+        ];
+        let keys = world
+            .open_with(log_with(&world, changes).await, config())
+            .await
+            .unwrap();
+        let bundle = keys.bundle().unwrap();
+        assert_eq!(bundle.x509().len(), published, "state {state}");
+        assert!(bundle.x509().iter().all(|a| a.certificate != forged.certificate));
+    }
+}
+
 /// A seal that remembers what it was given.
 struct Spy {
     inner: MemorySeal,

@@ -409,6 +409,27 @@ fn spiffe_51_a_tainted_authority_neither_anchors_nor_stands_between() {
 }
 
 #[test]
+fn spiffe_51_a_tainted_intermediate_is_refused_under_a_sound_root() {
+    let root = Authority::root("example.org");
+    let (stolen, sound) = (root.intermediate("example.org"), root.intermediate("example.org"));
+    let bundle = bundle_of(
+        "example.org",
+        &[(&root.certificate, false), (&stolen.certificate, true)],
+    );
+    let view = TrustView::new("example.org".parse().unwrap()).with_bundle(bundle);
+    verify(&[&sound.leaf(ID).certificate, &sound.certificate], &view).unwrap();
+    let leaf = stolen.leaf(ID).certificate;
+    for behind in [&stolen.certificate, &stolen.cross_signed_by(&root)] {
+        let refused = verify(&[&leaf, behind], &view).unwrap_err();
+        assert_refused!(refused, X509SvidError::TaintedAuthority { index: 1 });
+    }
+    assert_refused!(
+        verify(&[&leaf], &view).unwrap_err(),
+        X509SvidError::UnknownAuthority { .. }
+    );
+}
+
+#[test]
 fn spiffe_51_a_removed_authority_offered_as_intermediate_is_no_authority() {
     let (old, new) = (Authority::root("example.org"), Authority::root("example.org"));
     let refused = verify(&[&old.leaf(ID).certificate, &old.certificate], &view_of(&[&new])).unwrap_err();

@@ -284,6 +284,23 @@ fn a_tainted_key_is_not_found_by_name() {
     assert_eq!(bundle.jwt().len(), 1);
 }
 
+/// It is listed for verifiers that know taint; to all others it would be one more root.
+#[test]
+fn a_tainted_intermediate_is_in_no_document() {
+    let root = Authority::root("example.org");
+    let intermediate = root.intermediate("example.org").certificate;
+    let authority = |certificate: &signet_x509::Der, tainted| X509Authority {
+        certificate: certificate.clone(),
+        tainted,
+    };
+    let x509 = vec![authority(&root.certificate, true), authority(&intermediate, true)];
+    let bundle = Bundle::new(domain(), 1, None, x509, Vec::new()).unwrap();
+    assert_eq!(bundle.x509_concat_der(), root.certificate.to_vec());
+    let read = Bundle::parse_spiffe(domain(), &bundle.to_spiffe_json().unwrap()).unwrap();
+    assert_eq!(read.x509().len(), 1);
+    assert_eq!(read.x509()[0].certificate, root.certificate);
+}
+
 #[test]
 fn spiffe_93_a_bundle_takes_the_place_of_the_old_one_and_is_not_merged() {
     let view = TrustView::new(domain())
