@@ -22,6 +22,7 @@ const MUST_UNDERSTAND: u8 = 1;
 /// A record as it stands in the journal.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the large kind")]
 pub enum Record {
     /// One issued credential.
     Issue(IssueRecord),
