@@ -86,7 +86,7 @@ impl Server {
         let registry = Arc::new(registry);
         // Last of the three, so that it has seen all that the others have.
         let guard = Followed::open(Arc::clone(&opened.log), || {
-            Guard::new(&[&signet_registry::KINDS, &signet_keys::KINDS])
+            Guard::new(&[signet_registry::KINDS, signet_keys::KINDS])
         })
         .await
         .map_err(ServerError::part("open the change log"))?;

@@ -211,7 +211,6 @@ fn entitled(
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one loop for both kinds of credential")]
 fn settle<C>(
     agents: &Agents,
     node: &NodePeer,
