@@ -9,6 +9,7 @@ use signet_agent::{Agent, AgentError, AgentSettings, Pace};
 use signet_api::{EntryDoc, JoinTokenRequest};
 use signet_id::{Selector, SpiffeId, TrustDomain};
 use signet_server::{Config, Handle, Server, Storage};
+use signet_settings::HostPort;
 use signet_time::SharedClock;
 use signet_workload::{Endpoint, WorkloadClient, WorkloadError};
 use std::net::SocketAddr;
@@ -106,6 +107,11 @@ pub(super) async fn start(wish: &Wish<'_>, clock: SharedClock) -> Outcome<Runnin
     let socket = wish.dir.join("agent.sock");
     let mut settings = AgentSettings {
         state_dir: wish.is_kept.then(|| wish.dir.join("agent")),
+        // An agent that was here before remembers the port of that time.
+        servers: vec![HostPort {
+            host: server.addresses().agents.ip().to_string(),
+            port: server.addresses().agents.port(),
+        }],
         metrics: None,
         ..AgentSettings::default()
     };
