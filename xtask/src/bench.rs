@@ -38,10 +38,16 @@ struct Sample {
 
 /// Measures how long the release build takes from exec to service, and prints the table.
 pub(crate) fn start(root: &Path) -> Result<(), Failure> {
-    run::shown(run::cargo().current_dir(root).args(["build", "--release", "--locked", "-p", "signet"]))?;
+    run::shown(
+        run::cargo()
+            .current_dir(root)
+            .args(["build", "--release", "--locked", "-p", "signet"]),
+    )?;
     let binary = root.join("target/release/signet");
     println!("{}", machine(root)?);
-    println!("\n| start, release build, {ROUNDS} rounds | median ms | min | max | CPU ms | RSS MiB | to hold |");
+    println!(
+        "\n| start, release build, {ROUNDS} rounds | median ms | min | max | CPU ms | RSS MiB | to hold |"
+    );
     println!("|---|---|---|---|---|---|---|");
     // Interleaved, so that a busy moment of the machine does not hit one of them alone.
     let (mut dev, mut server) = (Vec::new(), Vec::new());
@@ -58,7 +64,17 @@ pub(crate) fn start(root: &Path) -> Result<(), Failure> {
 fn start_dev(binary: &Path) -> Result<Sample, Failure> {
     let begin = Instant::now();
     let mut child = Command::new(binary)
-        .args(["dev", "-o", "json", "--http-port", "0", "--mtls-port", "0", "--agent-port", "0"])
+        .args([
+            "dev",
+            "-o",
+            "json",
+            "--http-port",
+            "0",
+            "--mtls-port",
+            "0",
+            "--agent-port",
+            "0",
+        ])
         .args(["--console-port", "0", "--metrics-port", "0"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -80,14 +96,18 @@ fn start_server(binary: &Path) -> Result<Sample, Failure> {
     let dir = Scratch::new()?;
     let at = |name: &str| dir.0.join(name).display().to_string();
     let seal = format!("file={}", at("seal.key"));
-    run::captured(Command::new(binary).args(["server", "init", "--trust-domain", "bench.test"]).args([
-        "--dir",
-        &at("data"),
-        "--seal",
-        &seal,
-        "--recovery-out",
-        &at("recovery"),
-    ]))?;
+    run::captured(
+        Command::new(binary)
+            .args(["server", "init", "--trust-domain", "bench.test"])
+            .args([
+                "--dir",
+                &at("data"),
+                "--seal",
+                &seal,
+                "--recovery-out",
+                &at("recovery"),
+            ]),
+    )?;
     let (agents, metrics) = (free_port()?, free_port()?);
     let text = format!(
         "trust_domain = \"bench.test\"\ndata_dir = \"{}\"\nseal = \"{seal}\"\n[listen]\nagents = \"127.0.0.1:{agents}\"\nmetrics = \"127.0.0.1:{metrics}\"\napi = \"{}\"\n",
@@ -126,7 +146,11 @@ fn is_healthy(port: u16) -> bool {
 fn sample(child: &Running, wall: Duration) -> Result<Sample, Failure> {
     let pid = child.0.id();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
-    let nanos = stat.split_whitespace().next().and_then(|n| n.parse().ok()).ok_or("no schedstat")?;
+    let nanos = stat
+        .split_whitespace()
+        .next()
+        .and_then(|n| n.parse().ok())
+        .ok_or("no schedstat")?;
     // `schedstat` of a process is that of its first thread; the others stand in `task`.
     let others: u64 = std::fs::read_dir(format!("/proc/{pid}/task"))?
         .flatten()
@@ -137,15 +161,27 @@ fn sample(child: &Running, wall: Duration) -> Result<Sample, Failure> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let rss_kib = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())
+        .find_map(|line| {
+            line.strip_prefix("VmRSS:")?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
         .ok_or("no VmRSS")?;
-    Ok(Sample { wall, cpu: Duration::from_nanos(nanos) + Duration::from_nanos(others), rss_kib })
+    Ok(Sample {
+        wall,
+        cpu: Duration::from_nanos(nanos) + Duration::from_nanos(others),
+        rss_kib,
+    })
 }
 
 fn row(name: &str, mut samples: Vec<Sample>, hold: &str) {
     samples.sort_by_key(|s| s.wall);
     let ms = |d: Duration| format!("{:.0}", d.as_secs_f64() * 1e3);
-    let (Some(first), Some(last), Some(middle)) = (samples.first(), samples.last(), samples.get(samples.len() / 2)) else {
+    let (Some(first), Some(last), Some(middle)) =
+        (samples.first(), samples.last(), samples.get(samples.len() / 2))
+    else {
         return;
     };
     println!(
@@ -160,18 +196,31 @@ fn row(name: &str, mut samples: Vec<Sample>, hold: &str) {
 
 /// The commit, the processor and the load before the start: what a figure is worth nothing without.
 fn machine(root: &Path) -> Result<String, Failure> {
-    let commit = run::captured(Command::new("git").current_dir(root).args(["describe", "--always", "--dirty"]))?;
+    let commit = run::captured(
+        Command::new("git")
+            .current_dir(root)
+            .args(["describe", "--always", "--dirty"]),
+    )?;
     let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
-    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or("").trim_start_matches([' ', '\t', ':']);
+    let model = cpu
+        .lines()
+        .find_map(|l| l.strip_prefix("model name"))
+        .unwrap_or("")
+        .trim_start_matches([' ', '\t', ':']);
     let cores = cpu.lines().filter(|l| l.starts_with("processor")).count();
     let load = std::fs::read_to_string("/proc/loadavg")?;
     let load = load.split_whitespace().next().unwrap_or("?");
-    Ok(format!("commit {}, {cores} x {model}, load before the start {load}", commit.trim()))
+    Ok(format!(
+        "commit {}, {cores} x {model}, load before the start {load}",
+        commit.trim()
+    ))
 }
 
 /// A port that was free a moment ago.
 fn free_port() -> Result<u16, Failure> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?
+        .local_addr()?
+        .port())
 }
 
 /// A private directory that goes with the value.

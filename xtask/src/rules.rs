@@ -247,4 +247,9 @@ mod tests {
         );
         assert_eq!(filled("| spiffe-2 | what | issue 3 |", &cited), None);
     }
+
+    #[test]
+    fn the_rules_and_the_tests_agree() {
+        check(&crate::root()).unwrap();
+    }
 }
