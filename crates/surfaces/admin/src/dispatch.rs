@@ -5,7 +5,7 @@ use crate::input::{Call, cut};
 use crate::metrics::Class;
 use crate::refusal::Refusal;
 use crate::roles::{self, Roles};
-use crate::{AdminError, Route, input};
+use crate::{AdminError, BODY_BYTES_MAX, Route, input};
 use axum::extract::{FromRequestParts as _, RawPathParams, Request};
 use axum::response::{IntoResponse as _, Response};
 use http::Extensions;
@@ -29,12 +29,13 @@ pub(crate) async fn unrouted(
         Ok(_) => why(cut(request.method().as_str())),
         Err(error) => error,
     };
-    input::discard(request.into_body(), input::DENIED_BYTES_MAX).await;
+    input::discard_denied(request.into_body()).await;
     Refusal::from(refusal).into_response()
 }
 
 pub(crate) async fn dispatch(route: &'static Route, shared: Arc<Shared>, request: Request) -> Response {
-    let serving = serve(route, shared, request);
+    let began = Instant::now();
+    let serving = serve(route, Arc::clone(&shared), request);
     match route.action.class() {
         ActionClass::Read => serving.await,
         // A change that was begun is finished and logged, whether or not the caller waits for it.
@@ -42,7 +43,12 @@ pub(crate) async fn dispatch(route: &'static Route, shared: Arc<Shared>, request
             Ok(response) => response,
             Err(failed) => {
                 error!(action = route.action.name(), error = %failed, "administration request broke down");
-                Refusal::internal(&failed).into_response()
+                let mut response = Refusal::internal(&failed).into_response();
+                shared
+                    .series
+                    .observe(Class::Change, response.status(), began.elapsed());
+                response.extensions_mut().insert(Handled);
+                response
             }
         },
     }
@@ -85,20 +91,24 @@ async fn decide_and_serve(
     let caller = match permitted(&*shared.deps.roles, route, &parts.extensions, resource, trace) {
         Ok(caller) => caller,
         Err(refused) => {
-            input::discard(body, input::DENIED_BYTES_MAX).await;
+            input::discard_denied(body).await;
             return Err(refused.into());
         }
     };
-    let id = id?;
-    let query = input::query(&parts.uri, route.query)?;
+    let _turn = match route.body_bytes_max {
+        ..=BODY_BYTES_MAX => None,
+        // Held until the answer is ready: that many large bodies are in memory at once and no more.
+        _ => Some(shared.bulk.acquire().await.map_err(|e| Refusal::internal(&e))?),
+    };
+    // Before anything else is said: whoever closes on a sender takes away the answer as well.
+    let body = input::read(body, route.body_bytes_max).await?;
     let call = Call {
         shared: Arc::clone(shared),
-        body_bytes_max: route.body_bytes_max,
         request_id: trace.request_id.clone(),
         action: route.action,
         headers: parts.headers,
-        id,
-        query,
+        id: id?,
+        query: input::query(&parts.uri, route.query)?,
         body,
     };
     (route.serve)(caller, call).await

@@ -34,7 +34,7 @@ pub enum AdminError {
         method: String,
     },
     /// Longer than is read.
-    #[error("the body has more than {max} bytes")]
+    #[error("{}", too_long(*.max))]
     BodyLength {
         /// The bound.
         max: usize,
@@ -42,7 +42,7 @@ pub enum AdminError {
     /// Not a type of body that the route takes.
     #[error("a body of type `{given}` is not read here, but {wanted}")]
     MediaType {
-        /// What was said, cut to a readable length; empty if nothing was.
+        /// What was said, cut to a readable length.
         given: String,
         /// What is read.
         wanted: &'static str,
@@ -88,6 +88,13 @@ pub enum AdminError {
     /// A defect or a failure that the caller can do nothing about.
     #[error("the server failed to answer")]
     Internal,
+}
+
+fn too_long(max: usize) -> String {
+    match max {
+        0 => "this route takes no body".to_owned(),
+        max => format!("the body has more than {max} bytes"),
+    }
 }
 
 macro_rules! register {

@@ -8,6 +8,7 @@ use axum::extract::Query;
 use axum::response::{IntoResponse as _, Response};
 use core::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,8 +23,9 @@ pub const BODY_BYTES_MAX: usize = 128 << 10;
 /// The longest list of entries, in bytes: what one commit takes.
 pub const BULK_BYTES_MAX: usize = 16 << 20;
 
-/// How much of a body is taken in and thrown away, so that a caller without a role reads why.
-pub(crate) const DENIED_BYTES_MAX: usize = 64 << 10;
+/// How much of a body is taken in and thrown away, so that a caller without a role reads why; and for how long.
+const DENIED_BYTES_MAX: usize = 64 << 10;
+const DENIED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How much of a body that is too long is taken in and thrown away, so that its sender reads why.
 const EXCESS_BYTES_MAX: usize = 64 << 20;
@@ -40,8 +42,7 @@ pub(crate) struct Call {
     /// The name in the path, decoded; unchecked.
     pub(crate) id: Option<String>,
     pub(crate) query: Params,
-    pub(crate) body: Body,
-    pub(crate) body_bytes_max: usize,
+    pub(crate) body: Vec<u8>,
 }
 
 /// What a body is written in.
@@ -84,15 +85,18 @@ impl Call {
             } else {
                 "application/json"
             };
-            let given = cut(text);
+            let given = if text.is_empty() {
+                "none".to_owned()
+            } else {
+                cut(text)
+            };
             AdminError::MediaType { given, wanted }.into()
         })
     }
 
-    /// The whole body as text.
-    pub(crate) async fn text(&mut self) -> Result<String, Refusal> {
-        let bytes = self.bytes().await?;
-        String::from_utf8(bytes).map_err(|e| {
+    /// The body as text: JSON is UTF-8.
+    pub(crate) fn text(&mut self) -> Result<String, Refusal> {
+        String::from_utf8(core::mem::take(&mut self.body)).map_err(|e| {
             let valid = e.utf8_error().valid_up_to();
             let before = e.as_bytes().get(..valid).unwrap_or_default();
             let line = before.iter().filter(|b| **b == b'\n').count() + 1;
@@ -103,42 +107,16 @@ impl Call {
     }
 
     /// The body as JSON; `None` where there is no body.
-    pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Refusal> {
-        use http_body::Body as _;
-        if self.body.is_end_stream() {
+    pub(crate) fn json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Refusal> {
+        if self.body.is_empty() {
             return Ok(None);
         }
         self.format(&[Format::Json])?;
-        let text = self.text().await?;
-        if text.is_empty() {
-            return Ok(None);
-        }
-        serde_json::from_str(&text).map(Some).map_err(|e| {
+        serde_json::from_str(&self.text()?).map(Some).map_err(|e| {
             let (line, column) = (e.line().max(1), e.column().max(1));
             let why = plain(&e);
             AdminError::Malformed { line, column, why }.into()
         })
-    }
-
-    async fn bytes(&mut self) -> Result<Vec<u8>, Refusal> {
-        use http_body::Body as _;
-        let max = self.body_bytes_max;
-        let mut body = core::mem::take(&mut self.body);
-        let announced = body.size_hint().lower();
-        if usize::try_from(announced).is_ok_and(|bytes| bytes <= max) {
-            let reading = Limited::new(&mut body, max).collect();
-            match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-                Ok(Ok(read)) => return Ok(read.to_bytes().into()),
-                Ok(Err(e)) if e.is::<LengthLimitError>() => {}
-                Ok(Err(_)) => return Err(AdminError::BodyBroken.into()),
-                Err(_) => {
-                    let seconds = BODY_TIMEOUT.as_secs();
-                    return Err(AdminError::BodySlow { seconds }.into());
-                }
-            }
-        }
-        discard(body, EXCESS_BYTES_MAX).await;
-        Err(AdminError::BodyLength { max }.into())
     }
 
     /// The version that the change is for, if the caller names one. `current` is the version there is.
@@ -182,19 +160,42 @@ fn is_tag_of(tag: &str, current: Seq) -> Option<bool> {
     Some(!weak && name == current.0.to_string())
 }
 
-/// Takes in at most `max` bytes of `body`: whoever closes on a sender takes away the answer as well.
-pub(crate) async fn discard(mut body: Body, max: usize) {
+/// The whole of `body`, at most `max` bytes of it.
+pub(crate) async fn read(mut body: Body, max: usize) -> Result<Vec<u8>, AdminError> {
+    let announced = body.size_hint().lower();
+    if usize::try_from(announced).is_ok_and(|bytes| bytes <= max) {
+        let reading = Limited::new(&mut body, max).collect();
+        match tokio::time::timeout(BODY_TIMEOUT, reading).await {
+            Ok(Ok(read)) => return Ok(read.to_bytes().into()),
+            Ok(Err(e)) if e.is::<LengthLimitError>() => {}
+            Ok(Err(_)) => return Err(AdminError::BodyBroken),
+            Err(_) => {
+                let seconds = BODY_TIMEOUT.as_secs();
+                return Err(AdminError::BodySlow { seconds });
+            }
+        }
+    }
+    discard(body, EXCESS_BYTES_MAX, BODY_TIMEOUT).await;
+    Err(AdminError::BodyLength { max })
+}
+
+/// Takes in a little of the body of somebody who may do nothing, so that they read why.
+pub(crate) async fn discard_denied(body: Body) {
+    discard(body, DENIED_BYTES_MAX, DENIED_TIMEOUT).await;
+}
+
+/// Takes in at most `max` bytes of `body` within `limit`. Whether it ended or was given up, the answer is the same.
+async fn discard(mut body: Body, max: usize, limit: Duration) {
     let reading = async {
-        let mut seen = 0;
+        let mut seen = 0_usize;
         while let Some(Ok(frame)) = body.frame().await {
-            seen += frame.data_ref().map_or(0, bytes::Bytes::len);
+            seen = seen.saturating_add(frame.data_ref().map_or(0, bytes::Bytes::len));
             if seen > max {
                 break;
             }
         }
     };
-    // Whether it ended or was given up, the answer is the same.
-    let _ = tokio::time::timeout(BODY_TIMEOUT, reading).await;
+    let _ = tokio::time::timeout(limit, reading).await;
 }
 
 /// Query parameters that the route knows.

@@ -449,6 +449,20 @@ mod tests {
     }
 
     #[test]
+    fn one_entry_over_several_lines_is_placed_in_them() {
+        let text = "{\n \"spiffe_id\": \"spiffe://dev.test/a\",\n \"selectors\": [\n  \"unix:uid:1\", 7],\n}";
+        let faults = parse_entry(text).unwrap_err();
+        assert_eq!(faults.len(), 1, "not JSON: {faults:?}");
+        assert_eq!((faults[0].line, faults[0].column), (5, Some(1)));
+        let text = text.replace(",\n}", "\n}");
+        let faults = parse_entry(&text).unwrap_err();
+        assert_eq!((faults[0].line, faults[0].column), (4, Some(17)), "{faults:?}");
+        let faults = parse_entry("{}").unwrap_err();
+        assert_eq!(faults[0].to_string(), "`spiffe_id`: is missing");
+        assert!(serde_json::to_value(&faults[0]).unwrap().get("line").is_none());
+    }
+
+    #[test]
     fn columns_point_at_the_value() {
         let found =
             parse_entry_lines(r#"{"spiffe_id":"spiffe://dev.test/a","selectors":["unix:uid:1"],"hint":7}"#)

@@ -89,7 +89,7 @@ pub(crate) async fn show(_: Caller, call: Call) -> Result<Response, Refusal> {
 }
 
 pub(crate) async fn create(caller: Caller, mut call: Call) -> Result<Response, Refusal> {
-    let doc = read_one(&mut call).await?;
+    let doc = read_one(&mut call)?;
     if let Some(fault) = id_given(&doc, 0) {
         return Err(Refusal::faulty("the entry", vec![fault]));
     }
@@ -105,10 +105,8 @@ pub(crate) async fn create(caller: Caller, mut call: Call) -> Result<Response, R
 
 pub(crate) async fn create_all(caller: Caller, mut call: Call) -> Result<Response, Refusal> {
     let shared = Arc::clone(&call.shared);
-    // Held until the answer is ready: that many bodies are in memory at once and no more.
-    let _turn = shared.bulk.acquire().await.map_err(|e| Refusal::internal(&e))?;
     let format = call.format(&[Format::Json, Format::JsonLines])?;
-    let text = call.text().await?;
+    let text = call.text()?;
     let origin = call.origin(&caller);
     let (own, now) = (shared.deps.registry.trust_domain().clone(), origin.when);
     // Megabytes of JSON are no work for a thread that serves others.
@@ -160,7 +158,7 @@ fn drafts_of(
 pub(crate) async fn update(caller: Caller, mut call: Call) -> Result<Response, Refusal> {
     let old = existing(&call)?;
     let expected = call.expected(old.seq)?;
-    let doc = read_one(&mut call).await?;
+    let doc = read_one(&mut call)?;
     if doc.id.as_ref().is_some_and(|id| *id != old.id.to_string()) {
         let message = format!("is the id of another entry than `{}`", old.id);
         return Err(Refusal::faulty("the entry", vec![id_fault(0, message)]));
@@ -202,9 +200,9 @@ fn existing(call: &Call) -> Result<Arc<Entry>, Refusal> {
     found.ok_or_else(|| RegistryError::EntryUnknown { id }.into())
 }
 
-async fn read_one(call: &mut Call) -> Result<EntryDoc, Refusal> {
+fn read_one(call: &mut Call) -> Result<EntryDoc, Refusal> {
     call.format(&[Format::Json])?;
-    let text = call.text().await?;
+    let text = call.text()?;
     parse_entry(&text).map_err(|faults| Refusal::faulty("the entry", faults))
 }
 

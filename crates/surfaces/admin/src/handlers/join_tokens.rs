@@ -12,7 +12,7 @@ use signet_time::format_duration;
 
 /// Makes a join token. The answer is the only place where it is ever seen.
 pub(crate) async fn create(caller: Caller, mut call: Call) -> Result<Response, Refusal> {
-    let wish: JoinTokenRequest = call.json().await?.unwrap_or_default();
+    let wish: JoinTokenRequest = call.json()?.unwrap_or_default();
     let wish = JoinTokenWish {
         ttl: wish.ttl.map(format_duration),
         spiffe_id: wish.spiffe_id.as_ref().map(SpiffeId::to_string),

@@ -36,7 +36,7 @@ pub(crate) async fn show(_: Caller, call: Call) -> Result<Response, Refusal> {
 
 pub(crate) async fn ban(caller: Caller, mut call: Call) -> Result<Response, Refusal> {
     let id = node_id(&call)?;
-    let wish = call.json::<BanRequest>().await?;
+    let wish = call.json::<BanRequest>()?;
     let reason = wish.map_or_else(|| NO_REASON.to_owned(), |wish| wish.reason);
     let origin = call.origin(&caller);
     let node = call.shared.deps.registry.ban_node(&id, &reason, origin).await?;
