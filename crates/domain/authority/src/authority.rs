@@ -97,7 +97,10 @@ impl Authority {
         profile.check_id(&request.id)?;
         x509::check_names(&request)?;
         self.check_key(&request)?;
-        check_ttl(request.ttl, limits::X509_TTL_MAX)?;
+        check_ttl(
+            request.ttl,
+            limits::X509_TTL_MAX.min(self.keys.config().leaf_life_max),
+        )?;
         let key = self.key(Purpose::X509Svid)?;
         let context = request.context.clone();
         let public_key_sha256 = request.csr.public_key.fingerprint();
@@ -126,7 +129,10 @@ impl Authority {
         permit(decision, Action::ISSUE_JWT_SVID, &request.id)?;
         check_own(&request.id, self.trust_domain())?;
         Profile::Workload.check_id(&request.id)?;
-        check_ttl(request.ttl, limits::JWT_TTL_MAX)?;
+        check_ttl(
+            request.ttl,
+            limits::JWT_TTL_MAX.min(self.keys.config().token_life_max),
+        )?;
         let audiences = admitted(request.audiences, &request.allowed_audiences, &*self.reserved)?;
         let key = self.key(Purpose::JwtSvid)?;
         let issued_at = now.floor_secs();
@@ -250,6 +256,7 @@ fn permit(decision: &Decision, action: Action, id: &SpiffeId) -> Result<(), Issu
         .map_err(IssueError::Denied)
 }
 
+/// `max` is no longer than the key is accepted after it last signed: nothing outlives its verification.
 fn check_ttl(asked: Duration, max: Duration) -> Result<(), IssueError> {
     let min = limits::TTL_MIN;
     if (min..=max).contains(&asked) {

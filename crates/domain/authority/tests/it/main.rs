@@ -43,13 +43,19 @@ struct World {
 impl World {
     /// A trust domain whose intermediates live 7 days.
     async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// As [`World::new`], with other settings.
+    async fn with(change: impl FnOnce(&mut KeysConfig)) -> Self {
         let memory = Arc::new(MemoryJournal::new());
         let journal = FaultyJournal::new(memory);
         let recorder = Recorder::new(Arc::new(journal.clone()));
-        let config = KeysConfig {
+        let mut config = KeysConfig {
             x509: X509Algorithm::Ed25519,
             ..KeysConfig::new("dev.test".parse().unwrap())
         };
+        change(&mut config);
         let (log, seal) = (
             Arc::new(MemoryLog::new()),
             Arc::new(MemorySeal::random().unwrap()),

@@ -1,9 +1,10 @@
 use crate::{HOUR, World, allowed, csr_of, id, jwt, node, x509};
-use signet_authority::{Authority, IssueError, Profile, REGISTER, X509Request};
+use signet_authority::{Authority, IssueError, JwtRequest, Profile, REGISTER, X509Request};
 use signet_crypto::{KeyKind, LocalKey};
 use signet_decision::{Action, Decision, Denied, Principal, Request, Resource};
 use signet_fault::Coded;
 use signet_testkit::START;
+use std::time::Duration;
 
 #[test]
 fn the_register_is_sound() {
@@ -204,4 +205,32 @@ async fn without_keys_nothing_is_issued() {
         .await
         .unwrap_err();
     assert_eq!(error.code(), "SGKY006");
+}
+
+/// A key is accepted for so long after it last signed as its settings say: what would live longer would die early, at
+/// a rotation that nobody expects.
+#[tokio::test]
+async fn nothing_is_issued_for_longer_than_its_key_drains() {
+    let world = World::with(|config| {
+        config.token_life_max = HOUR;
+        config.leaf_life_max = HOUR;
+    })
+    .await;
+    let longer = HOUR + Duration::from_secs(1);
+    let world = &world;
+    let token = |ttl| async move {
+        let request = JwtRequest { ttl, ..jwt("/a") };
+        let decision = allowed(Action::ISSUE_JWT_SVID, &request.id);
+        world
+            .authority
+            .issue_jwt(request, &decision, START)
+            .await
+            .map(drop)
+    };
+    let leaf = |ttl| X509Request { ttl, ..x509("/a") };
+    assert!(world.issue(leaf(HOUR), START).await.is_ok());
+    let refused = world.issue(leaf(longer), START).await;
+    assert!(matches!(refused, Err(IssueError::Lifetime { .. })), "{refused:?}");
+    assert!(token(HOUR).await.is_ok());
+    assert!(matches!(token(longer).await, Err(IssueError::Lifetime { .. })));
 }

@@ -1,7 +1,7 @@
 use crate::{HOUR, World, allowed, csr_of, id, origin, x509};
 use proptest::prelude::*;
 use signet_authority::{IssueError, Profile, X509Request};
-use signet_check::x509::{match_private_key, verify_svid};
+use signet_check::x509::{X509SvidError, match_private_key, verify_svid};
 use signet_crypto::{KeyKind, LocalKey};
 use signet_decision::Action;
 use signet_keys::Purpose;
@@ -188,6 +188,28 @@ async fn a_tainted_issuer_signs_nothing_more() {
         matches!(error, IssueError::Tainted { .. }) && error.is_transient(),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn spiffe_51_what_a_called_off_intermediate_signed_is_refused_from_the_next_bundle_on() {
+    for is_revoked in [false, true] {
+        let world = World::new().await;
+        let first = world.keys.active(Purpose::X509Svid).unwrap();
+        let old = world.issue(x509("/a"), START).await.unwrap();
+        verify_svid(&old.chain, &world.view(), START).unwrap();
+        if is_revoked {
+            world.keys.revoke(first.kid(), origin(START)).await.unwrap();
+        } else {
+            world.keys.taint(first.kid(), origin(START)).await.unwrap();
+        }
+        let refused = verify_svid(&old.chain, &world.view(), START).unwrap_err();
+        assert!(
+            matches!(refused, X509SvidError::TaintedAuthority { index: 1 }),
+            "{refused}"
+        );
+        let new = world.issue(x509("/a"), START).await.unwrap();
+        verify_svid(&new.chain, &world.view(), START).unwrap();
+    }
 }
 
 proptest! {
