@@ -5,12 +5,14 @@ use crate::storage::{self, Opened};
 use crate::upkeep::{self, Upkeep};
 use crate::{Config, ServerError, trust};
 use arc_swap::ArcSwap;
+use core::time::Duration;
 use http::Extensions;
 use signet_authority::{Authority, NoneReserved};
 use signet_id::SpiffeId;
 use signet_keys::{Keys, KeysConfig};
 use signet_net::{
-    CancellationToken, Limits, TcpServer, UnixOptions, UnixServer, serve_tcp, serve_tls, serve_unix,
+    CancellationToken, ConnectionAge, Limits, TcpServer, UnixOptions, UnixServer, serve_tcp, serve_tls,
+    serve_unix,
 };
 use signet_record::Recorder;
 use signet_registry::Registry;
@@ -29,6 +31,9 @@ use tracing::info;
 /// Starts servers.
 #[derive(Clone, Copy, Debug)]
 pub struct Server;
+
+/// How long a peer without an identity may stay connected: long enough to attest over a slow line.
+const STRANGER_AGE: ConnectionAge = ConnectionAge(Duration::from_secs(60));
 
 /// What was opened before anything was served.
 struct Listeners {
@@ -203,8 +208,11 @@ impl Running {
             ))
         });
         let identify = |connection: &rustls::ServerConnection| {
-            let mut extensions = Extensions::new();
-            extensions.insert(peer_identity(connection));
+            let (peer, mut extensions) = (peer_identity(connection), Extensions::new());
+            if peer.spiffe_id().is_none() {
+                extensions.insert(STRANGER_AGE);
+            }
+            extensions.insert(peer);
             Ok::<_, Infallible>(extensions)
         };
         let agents = tokio::spawn(serve_tls(

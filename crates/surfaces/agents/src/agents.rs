@@ -131,7 +131,8 @@ impl Agent for Agents {
         let id = request_id(&request);
         let done = attest::attest(self, &request, &id).await;
         count(self, Kind::Node, done.as_ref().err());
-        done.map(Response::new).map_err(|error| error.status(&id))
+        done.map(Response::new)
+            .map_err(|error| error.status(&id, &self.series))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
@@ -142,7 +143,8 @@ impl Agent for Agents {
         };
         let done = renewed.await;
         count(self, Kind::Node, done.as_ref().err());
-        done.map(Response::new).map_err(|error| error.status(&id))
+        done.map(Response::new)
+            .map_err(|error| error.status(&id, &self.series))
     }
 
     type SyncStream = sync::Snapshots;
@@ -155,7 +157,7 @@ impl Agent for Agents {
         let node = self
             .refuse_if_stopping()
             .and_then(|()| NodePeer::of(request.extensions(), self, SYNC))
-            .map_err(|error| error.status(&id))?;
+            .map_err(|error| error.status(&id, &self.series))?;
         Ok(Response::new(sync::start(
             self.clone(),
             node,
@@ -166,11 +168,12 @@ impl Agent for Agents {
 
     async fn issue(&self, request: Request<v1::IssueRequest>) -> Result<Response<v1::IssueResponse>, Status> {
         let id = request_id(&request);
-        let node = NodePeer::of(request.extensions(), self, ISSUE).map_err(|error| error.status(&id))?;
+        let node = NodePeer::of(request.extensions(), self, ISSUE)
+            .map_err(|error| error.status(&id, &self.series))?;
         issue::issue(self, &node, request.into_inner(), &id)
             .await
             .map(Response::new)
-            .map_err(|error| error.status(&id))
+            .map_err(|error| error.status(&id, &self.series))
     }
 }
 

@@ -1,3 +1,5 @@
+use crate::Series;
+use crate::metrics::Reason;
 use signet_authority::IssueError;
 use signet_fault::{Coded, Entry, chain, remedy_of};
 use signet_feed::FeedError;
@@ -234,8 +236,30 @@ impl AgentsError {
         }
     }
 
+    /// Why the peer may not, if that is it.
+    fn reason(&self) -> Option<Reason> {
+        if !matches!(self.grpc_code(), Code::PermissionDenied | Code::Unauthenticated) {
+            return None;
+        }
+        Some(match self {
+            Self::NoIdentity => Reason::NoIdentity,
+            Self::OnlyAttest | Self::NotAProof => Reason::ProofOnly,
+            Self::SvidExpired { .. } | Self::SvidSuperseded => Reason::Svid,
+            Self::NotAdmitted { .. } => Reason::Node,
+            Self::OtherKey => Reason::Key,
+            Self::Registry(RegistryError::NodeBanned { .. } | RegistryError::NodeUnknown { .. }) => {
+                Reason::Node
+            }
+            Self::Registry(_) => Reason::Token,
+            _ => Reason::Other,
+        })
+    }
+
     /// The answer to a whole call.
-    pub(crate) fn status(&self, request_id: &RequestId) -> Status {
+    pub(crate) fn status(&self, request_id: &RequestId, series: &Series) -> Status {
+        if let Some(reason) = self.reason() {
+            series.refused(reason);
+        }
         let mut facts = HashMap::new();
         facts.insert("request_id".to_owned(), request_id.to_string());
         facts.insert("remedy".to_owned(), self.remedy().into_owned());

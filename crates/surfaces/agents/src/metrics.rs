@@ -14,6 +14,21 @@ label! {
     /// What a stream carries.
     pub enum StreamKind { Agent = "agent" }
 }
+label! {
+    /// Which door.
+    pub enum Surface { Agents = "agents" }
+}
+label! {
+    /// Why an agent got nothing.
+    pub enum Reason {
+        NoIdentity = "no_identity", ProofOnly = "proof_only", Svid = "svid", Node = "node", Token = "token", Key = "key",
+        Other = "other",
+    }
+}
+label_set! {
+    /// Of agents that got nothing.
+    pub struct UnauthorizedLabels { surface: Surface, reason: Reason }
+}
 label_set! {
     /// Of what is issued.
     pub struct IssueLabels { kind: Kind, outcome: Outcome }
@@ -33,6 +48,7 @@ pub struct Series {
     issue: Family<IssueLabels, Counter>,
     issue_seconds: Family<KindLabels, Histogram, fn() -> Histogram>,
     streams: Family<StreamLabels, Gauge>,
+    unauthorized: Family<UnauthorizedLabels, Counter>,
     skew: signet_telemetry::GaugeF64,
 }
 
@@ -50,6 +66,7 @@ impl Series {
                 "From a call that asks for credentials to its answer",
             ),
             streams: metrics.gauges("signet_streams", "Open streams"),
+            unauthorized: metrics.counters("signet_unauthorized_total", "Agents that got nothing, by reason"),
             skew: metrics.gauge_f64(
                 "signet_clock_skew_seconds",
                 "How far the clock of the agent that connected last is ahead of ours",
@@ -59,6 +76,14 @@ impl Series {
 
     pub(crate) fn issued(&self, kind: Kind, outcome: Outcome) {
         self.issue.get_or_create(&IssueLabels { kind, outcome }).inc();
+    }
+
+    pub(crate) fn refused(&self, reason: Reason) {
+        let labels = UnauthorizedLabels {
+            surface: Surface::Agents,
+            reason,
+        };
+        self.unauthorized.get_or_create(&labels).inc();
     }
 
     pub(crate) fn took(&self, kind: Kind, seconds: f64) {

@@ -58,7 +58,9 @@ pub(crate) fn start(
                 let goodbye = stream.agents.producer.going_away("the server stops", RETRY_AFTER);
                 stream.farewell(Ok(goodbye)).await;
             }
-            stream.farewell(Err(error.status(&request_id))).await;
+            stream
+                .farewell(Err(error.status(&request_id, &stream.agents.series)))
+                .await;
         }
     });
     ReceiverStream::new(receiver)

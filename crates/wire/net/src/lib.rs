@@ -16,7 +16,7 @@ mod unix;
 
 pub use error::{NetError, REGISTER};
 pub use limits::{Limits, Protocol};
-pub use serve::{RemoteAddr, serve_tcp, serve_tls, serve_unix};
+pub use serve::{ConnectionAge, RemoteAddr, serve_tcp, serve_tls, serve_unix};
 pub use tcp::TcpServer;
 pub use tokio_util::sync::CancellationToken;
 pub use unix::{SOCKET_PATH_BYTES_MAX, UnixOptions, UnixServer};

@@ -26,6 +26,11 @@ use tracing::{debug, info, warn};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemoteAddr(pub SocketAddr);
 
+/// How long a connection may last. Put into the extensions by `identify` for peers that have no reason to stay: they
+/// must not take the places of those that have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionAge(pub Duration);
+
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// How long the accept loop rests when the process is out of descriptors: closing connections is what helps.
@@ -105,7 +110,8 @@ where
 /// Serves `service` on `server` over TLS until `shutdown` is cancelled, then drains.
 ///
 /// `identify` says what the handshake proved; what it returns is in each request's extensions, beside
-/// [`RemoteAddr`]. Where it returns an error the connection is closed.
+/// [`RemoteAddr`]. With a [`ConnectionAge`] among it the connection ends by then. Where it returns an error the
+/// connection is closed.
 pub async fn serve_tls<S, B, I, E>(
     server: TcpServer,
     tls: Arc<rustls::ServerConfig>,
@@ -269,6 +275,7 @@ impl Context {
         let (io, bytes_read) = Counted::new(io);
         let io = TokioIo::new(io);
         let asked = Arc::new(AtomicBool::new(false));
+        let age = extensions.get::<ConnectionAge>().copied();
         let seen = Arc::clone(&asked);
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             // Set here alone, after the wire was read: no header can bring an extension in.
@@ -297,6 +304,10 @@ impl Context {
                         ended(connection.await);
                     }
                     done = connection.as_mut() => ended(done),
+                    () = old(age) => {
+                        connection.as_mut().graceful_shutdown();
+                        overdue(limits, connection).await;
+                    }
                 }
             }
             Protocol::Http2 => {
@@ -322,6 +333,10 @@ impl Context {
                     }
                     done = connection.as_mut() => ended(done),
                     () = late => info!("closing a connection on which nothing was asked"),
+                    () = old(age) => {
+                        connection.as_mut().graceful_shutdown();
+                        overdue(limits, connection).await;
+                    }
                 }
             }
         }
@@ -333,6 +348,21 @@ async fn silent(limit: Duration, bytes_read: &AtomicU64, asked: &AtomicBool) {
     tokio::time::sleep(limit).await;
     if asked.load(Ordering::Relaxed) || bytes_read.load(Ordering::Relaxed) >= PREFACE_BYTES {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Resolves when a connection of that age is to end; never, without one.
+async fn old(age: Option<ConnectionAge>) {
+    match age {
+        Some(ConnectionAge(age)) => tokio::time::sleep(age).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Lets what is in flight on an old connection finish, within bounds.
+async fn overdue(limits: &Limits, connection: impl Future<Output = Result<(), hyper::Error>>) {
+    if let Ok(result) = tokio::time::timeout(limits.drain_timeout, connection).await {
+        ended(result);
     }
 }
 

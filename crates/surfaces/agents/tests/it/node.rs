@@ -44,6 +44,8 @@ async fn proof_of_possession_is_good_for_attest_alone() {
             (Code::PermissionDenied, "SGAS002")
         );
     }
+    let counted = "signet_unauthorized_total{surface=\"agents\",reason=\"proof_only\"} 4";
+    assert!(world.metrics.text().contains(counted), "{}", world.metrics.text());
 }
 
 #[tokio::test]

@@ -95,3 +95,36 @@ async fn a_server_of_another_root_is_not_trusted() {
         .await;
     assert!(matches!(reply, Err(NetError::Handshake { .. })), "{reply:?}");
 }
+
+#[tokio::test]
+async fn a_peer_that_has_no_reason_to_stay_is_let_go() {
+    use tokio::io::AsyncReadExt as _;
+    let (server, client) = configs();
+    let listener = TcpServer::bind("127.0.0.1:0".parse().unwrap(), "test")
+        .await
+        .unwrap();
+    let address = listener.address();
+    let identify = |_: &rustls::ServerConnection| {
+        let mut extensions = Extensions::new();
+        extensions.insert(signet_net::ConnectionAge(core::time::Duration::from_millis(20)));
+        Ok::<_, core::convert::Infallible>(extensions)
+    };
+    let service = tower::service_fn(super::answer);
+    let shutdown = CancellationToken::new();
+    tokio::spawn(serve_tls(
+        listener,
+        server,
+        identify,
+        service,
+        Limits::admin(),
+        shutdown,
+    ));
+    let mut stream = signet_net::client::channel::tls_stream(&address.to_string(), client)
+        .await
+        .unwrap();
+    assert_eq!(
+        stream.read(&mut [0; 16]).await.unwrap(),
+        0,
+        "closed without a word"
+    );
+}
