@@ -6,6 +6,7 @@
 //! cut at a deadline. [`client`] is the other side: HTTP/1.1 for the command line, gRPC channels for agents.
 //! No route, no message type and no decision lives here.
 
+mod authority;
 pub mod client;
 mod error;
 mod guard;

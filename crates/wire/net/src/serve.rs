@@ -1,5 +1,6 @@
 //! The accept loops, one connection's life, and the drain.
 
+use crate::authority::LegalAuthority;
 use crate::guard::{Counted, PREFACE_BYTES, Place, Places};
 use crate::{Limits, Protocol, TcpServer, UnixServer};
 use core::time::Duration;
@@ -76,7 +77,14 @@ where
                 }
                 Err(error) => info!(%error, "peer of a connection is not known"),
             }
-            context.serve(stream, extensions, service).await;
+            match context.limits.protocol {
+                Protocol::Http1 => context.serve(stream, extensions, service).await,
+                Protocol::Http2 => {
+                    context
+                        .serve(LegalAuthority::new(stream), extensions, service)
+                        .await
+                }
+            }
         });
     }
     // The file goes first, so that whoever starts next is not told that somebody is here.
