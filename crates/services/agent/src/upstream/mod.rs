@@ -175,7 +175,13 @@ impl Upstream {
                 End::Refused(why) => {
                     turn += 1;
                     error!(%server, error = %why, "the server does not serve this node");
-                    self.state.pace.retry_max
+                    // Evicted, it may join anew if somebody gave it the means; that is refused for good, or works.
+                    if self.join.is_some() {
+                        keep = None;
+                        self.state.backoff(failures)
+                    } else {
+                        self.state.pace.retry_max
+                    }
                 }
             };
             // An SVID that has expired opens no door; only joining anew can.

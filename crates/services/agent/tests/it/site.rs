@@ -41,6 +41,8 @@ pub(crate) struct Control {
     pub(crate) bound: Mutex<Option<PublicKey>>,
     /// The life of node identities.
     pub(crate) node_ttl: Mutex<Duration>,
+    /// The server does not know the node any more, until it joins.
+    pub(crate) evicted: std::sync::atomic::AtomicBool,
     pub(crate) attested: AtomicUsize,
     pub(crate) renewed: AtomicUsize,
     pub(crate) applied: watch::Sender<u64>,
@@ -89,6 +91,7 @@ impl Protocol for Service {
             return Err(Status::permission_denied("the token was used with another key"));
         }
         self.0.attested.fetch_add(1, Ordering::SeqCst);
+        self.0.evicted.store(false, Ordering::SeqCst);
         Ok(Response::new(AttestResponse {
             hello: Some(hello("fake", self.0.clock.now())),
             svid: Some(self.0.node(&request.csr)),
@@ -110,6 +113,9 @@ impl Protocol for Service {
         request: Request<Streaming<SyncRequest>>,
     ) -> Result<Response<Self::SyncStream>, Status> {
         assert!(shown(&request).spiffe_id().is_some());
+        if self.0.evicted.load(Ordering::SeqCst) {
+            return Err(Status::unauthenticated("evicted"));
+        }
         let mut incoming = request.into_inner();
         let control = Arc::clone(&self.0);
         let (sender, outgoing) = tokio::sync::mpsc::channel(4);
@@ -185,6 +191,7 @@ impl Site {
             entries: watch::channel(entries).0,
             bound: Mutex::default(),
             node_ttl: Mutex::new(Duration::from_secs(3600)),
+            evicted: false.into(),
             attested: AtomicUsize::new(0),
             renewed: AtomicUsize::new(0),
             applied: watch::channel(0).0,

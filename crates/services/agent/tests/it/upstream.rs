@@ -252,6 +252,28 @@ async fn a_server_that_goes_and_comes_back_is_found_again() {
 }
 
 #[tokio::test]
+async fn a_node_that_was_evicted_joins_anew_if_it_has_a_join_string() {
+    let mut site = Site::new(vec![entry(1, "/a")]).await;
+    let state_dir = Some(site.state_dir());
+    let settings = AgentSettings {
+        state_dir,
+        ..site.settings()
+    };
+    let handle = site.agent(settings, Some(&site.join())).await.expect("start");
+    handle.ready().await.expect("ready");
+    site.control.evicted.store(true, Ordering::SeqCst);
+    site.stop().await;
+    site.start().await;
+    site.control
+        .entries
+        .send_replace(vec![entry(1, "/a"), entry(2, "/b")]);
+    while fetched(&handle).await.expect("served all the time").len() != 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(site.control.attested.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
 async fn the_nodes_identity_is_renewed_at_half_its_life() {
     let site = Site::new(vec![entry(1, "/a")]).await;
     // The clock stands, so nothing ever expires; half of two seconds is what is really waited for.
