@@ -40,7 +40,10 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     }
     // Read on, or a full pipe would stop the program.
     let rest = std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| println!("1> {line}")));
-    run::shown(&mut shell(root, &format!("set -euxo pipefail\n{steps}")))?;
+    run::shown(&mut shell(
+        root,
+        &format!("set -euxo pipefail\n{}", refusals_checked(&steps)),
+    ))?;
     let status = running.end()?;
     let _ = rest.join();
     if status.success() {
@@ -57,6 +60,15 @@ fn shell(root: &Path, script: &str) -> Command {
         .args(["-c", script])
         .stdin(Stdio::null());
     command
+}
+
+/// A shell goes on after `! command` whether it failed or not; here it must fail.
+fn refusals_checked(steps: &str) -> String {
+    let line = |line: &str| match line.strip_prefix("! ") {
+        Some(command) => format!("if {command}; then echo 'this should have been refused'; exit 1; fi\n"),
+        None => format!("{line}\n"),
+    };
+    steps.lines().map(line).collect()
 }
 
 /// The fenced blocks that follow a line `mark`, without their fences.
@@ -91,7 +103,15 @@ impl Drop for Running {
 
 #[cfg(test)]
 mod tests {
-    use super::blocks;
+    use super::{blocks, refusals_checked};
+
+    #[test]
+    fn a_command_that_should_fail_must() {
+        assert_eq!(
+            refusals_checked("a\n! b c\n"),
+            "a\nif b c; then echo 'this should have been refused'; exit 1; fi\n"
+        );
+    }
 
     #[test]
     fn blocks_are_found_behind_their_marks() {
