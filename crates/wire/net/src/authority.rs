@@ -78,7 +78,8 @@ const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 /// Stream dependency and weight, where the flag says so.
 const PRIORITY_BYTES: u8 = 5;
-/// `:authority` in the static table (RFC 7541 appendix A).
+/// The field, by name and by its place in the static table (RFC 7541 appendix A). The C core writes the name.
+const AUTHORITY: &[u8] = b":authority";
 const AUTHORITY_INDEX: u64 = 1;
 
 /// Where in the incoming bytes we are. Everything survives a cut between any two bytes.
@@ -139,8 +140,27 @@ enum Int {
 
 #[derive(Clone, Copy)]
 enum Text {
-    Name,
-    Value { is_authority: bool },
+    /// A name of which so many bytes are those of [`AUTHORITY`]; none where one was not.
+    Name {
+        same: Option<usize>,
+    },
+    Value {
+        is_authority: bool,
+    },
+}
+
+impl Text {
+    const NAME: Self = Self::Name { same: Some(0) };
+
+    /// The same with `byte` read.
+    fn with(self, byte: u8) -> Self {
+        match self {
+            Self::Name { same: Some(at) } => Self::Name {
+                same: (AUTHORITY.get(at) == Some(&byte)).then_some(at + 1),
+            },
+            other => other,
+        }
+    }
 }
 
 impl Walker {
@@ -260,6 +280,7 @@ impl Field {
                 if rewrite && *byte == REFUSED {
                     *byte = SUBSTITUTE;
                 }
+                let then = then.with(*byte);
                 match left {
                     0 | 1 => Self::after_text(then),
                     _ => Self::Text {
@@ -291,12 +312,16 @@ impl Field {
     fn after_int(value: u64, what: Int) -> Self {
         match what {
             Int::Alone => Self::Start,
-            Int::Name if value == 0 => Self::Length(Text::Name),
+            Int::Name if value == 0 => Self::Length(Text::NAME),
             Int::Name => Self::Length(Text::Value {
                 is_authority: value == AUTHORITY_INDEX,
             }),
             Int::Length { of, .. } if value == 0 => Self::after_text(of),
             Int::Length { of, is_plain } => {
+                let of = match of {
+                    Text::Name { .. } if !is_plain => Text::Name { same: None },
+                    of => of,
+                };
                 let rewrite = is_plain && matches!(of, Text::Value { is_authority: true });
                 Self::Text {
                     left: value,
@@ -309,7 +334,9 @@ impl Field {
 
     fn after_text(of: Text) -> Self {
         match of {
-            Text::Name => Self::Length(Text::Value { is_authority: false }),
+            Text::Name { same } => Self::Length(Text::Value {
+                is_authority: same == Some(AUTHORITY.len()),
+            }),
             Text::Value { .. } => Self::Start,
         }
     }
@@ -373,6 +400,24 @@ mod tests {
     fn a_sockets_path_becomes_a_legal_name_and_nothing_else_changes() {
         let done = walked(connection(b"run%2Fsignet%2Fagent.sock"), &[]);
         assert_eq!(done, connection(b"run-2Fsignet-2Fagent.sock"));
+    }
+
+    /// The head of a connection as gRPC's C core 58.0.0 sends it.
+    #[test]
+    fn the_name_that_grpc_s_c_core_sends_is_made_legal() {
+        let block = |authority: &[u8]| {
+            [
+                b"@\x05:path /SpiffeWorkloadAPI/FetchX509SVID@\x0a:authority\x13",
+                authority,
+                b"\x83\x86@\x0ccontent-type\x10application/grpc@\x02te\x08trailers\x00\x12workload.spiffe.io\x04true",
+            ]
+            .concat()
+        };
+        let wire = |authority: &[u8]| [PREFACE.to_vec(), frame(HEADERS, 4, &block(authority))].concat();
+        assert_eq!(
+            walked(wire(b"run%2Fsig%2Fag.sock"), &[]),
+            wire(b"run-2Fsig-2Fag.sock")
+        );
     }
 
     #[test]
