@@ -1,13 +1,19 @@
-use crate::world::{ask, config, create_entry, health, join, join_string, start};
+use crate::world::{Wall, ask, config, create_entry, health, join, join_string, start};
 use core::time::Duration;
 use http::Method;
 use signet_api::{HealthView, JoinString, NodeView, Page};
+use signet_crypto::{KeyKind, LocalKey};
 use signet_fault::Coded as _;
 use signet_feed::hello;
+use signet_net::client::channel;
 use signet_proto::agent::v1::{self, sync_request, sync_response};
 use signet_registry::JoinTokenWish;
 use signet_server::{Config, Server};
-use signet_time::UnixTime;
+use signet_testkit::ManualClock;
+use signet_time::{Clock as _, UnixTime};
+use signet_tls::{ClientTls, LiveIdentity};
+use signet_x509::{Certificate, self_signed_node};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
@@ -175,4 +181,45 @@ async fn a_group_that_does_not_exist_is_named() {
     };
     let error = Server::start(config, crate::world::clock()).await.err().unwrap();
     assert_eq!(error.code(), "SGSV007");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_servers_own_svid_is_renewed_at_half_its_life() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new(Wall.now());
+    let server = Server::start(config(dir.path()), Arc::new(clock.clone()))
+        .await
+        .unwrap();
+    let join = join_string(&server).await;
+    let address = server.addresses().agents.to_string();
+    let leaf = async || {
+        let key = LocalKey::generate(KeyKind::P256).unwrap();
+        let shown = self_signed_node(&key, clock.now()).unwrap();
+        let identity = Arc::new(LiveIdentity::new(vec![shown], &key).unwrap());
+        let (hashes, domain) = (join.root_hashes.clone(), join.trust_domain.clone());
+        let tls = ClientTls::pinned_join(identity, hashes, domain, Arc::new(clock.clone())).unwrap();
+        let stream = channel::tls_stream(&address, tls.config()).await.unwrap();
+        let chain = stream.get_ref().1.peer_certificates().unwrap();
+        assert_eq!(
+            chain.len(),
+            3,
+            "leaf, intermediate, and the root that the join string names"
+        );
+        Certificate::parse(&chain[0]).unwrap()
+    };
+    let first = leaf().await;
+    assert_eq!(first.uri_names(), ["spiffe://dev.test/signet/server/dev"]);
+    clock.advance(Duration::from_secs(1_801));
+    // Any change wakes whoever follows the log; without one the server looks at the clock by itself, later.
+    create_entry(&server, "/w").await;
+    let mut next = leaf().await;
+    while next.serial_hex() == first.serial_hex() {
+        next = leaf().await;
+    }
+    assert!(next.not_after() > first.not_after());
+    clock.advance(Duration::from_secs(1_801));
+    assert!(clock.now() > first.not_after());
+    leaf().await;
+    server.shutdown();
+    server.finished().await.unwrap();
 }
