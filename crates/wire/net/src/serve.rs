@@ -12,7 +12,6 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -238,10 +237,12 @@ impl Tasks {
         F: FnOnce(Context) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let running = run(Context {
+        // Boxed, as the connections below: a future that is moved into another one is laid out twice in it, which
+        // costs each idle connection kilobytes.
+        let running = Box::pin(run(Context {
             limits: self.limits,
             shutdown: self.shutdown.clone(),
-        });
+        }));
         let cut = self.cut.clone();
         self.tracker.spawn(async move {
             tokio::select! {
@@ -294,17 +295,18 @@ impl Context {
         let limits = &self.limits;
         match limits.protocol {
             Protocol::Http1 => {
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(limits.header_timeout)
-                    .max_buf_size(
-                        usize::try_from(limits.header_bytes_max)
-                            .unwrap_or(usize::MAX)
-                            .max(8 << 10),
-                    )
-                    .max_headers(64)
-                    .serve_connection(io, service);
-                let mut connection = pin!(connection);
+                let mut connection = Box::pin(
+                    hyper::server::conn::http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(limits.header_timeout)
+                        .max_buf_size(
+                            usize::try_from(limits.header_bytes_max)
+                                .unwrap_or(usize::MAX)
+                                .max(8 << 10),
+                        )
+                        .max_headers(64)
+                        .serve_connection(io, service),
+                );
                 tokio::select! {
                     biased;
                     () = self.shutdown.cancelled() => {
@@ -330,8 +332,7 @@ impl Context {
                     .max_concurrent_streams(limits.streams_max)
                     .keep_alive_interval(limits.ping_interval)
                     .auto_date_header(false);
-                let connection = builder.serve_connection(io, service);
-                let mut connection = pin!(connection);
+                let mut connection = Box::pin(builder.serve_connection(io, service));
                 let late = silent(limits.handshake_timeout, &bytes_read, &asked);
                 tokio::select! {
                     biased;
