@@ -1,7 +1,10 @@
 use crate::Outcome;
 use crate::error::CliError;
 use core::future::Future;
+use signet_fault::Coded;
+use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
 
 /// Runs a client's work on this thread.
 pub(crate) fn client<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
@@ -33,6 +36,27 @@ pub(crate) fn stop_signal() -> Outcome<impl Future<Output = &'static str>> {
     })
 }
 
+/// Reads the settings again at each SIGHUP and says what came of it. For ever.
+///
+/// What runs keeps what it started with: ports, sockets and seals cannot change under it. The signal is answered all
+/// the same, because unanswered it would end the process.
+pub(crate) fn on_hangup<T, E: Coded>(
+    path: Option<PathBuf>,
+    read: impl Fn(&Path) -> Result<T, E> + Send + 'static,
+) -> Outcome {
+    let mut hangup = signal(SignalKind::hangup()).map_err(CliError::Runtime)?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match path.as_deref().map(&read) {
+                None => info!("SIGHUP: there is no settings file to read"),
+                Some(Ok(_)) => info!("SIGHUP: the settings are good; they take effect at the next start"),
+                Some(Err(error)) => warn!(code = error.code(), %error, "SIGHUP: the settings have mistakes"),
+            }
+        }
+    });
+    Ok(())
+}
+
 /// Sends what the process logs to standard error, as `SIGNET_LOG` and `SIGNET_LOG_FORMAT` say.
 pub(crate) fn logs(default_filter: &str) -> Outcome {
     use signet_telemetry::logs::{LogSettings, init};
@@ -44,9 +68,9 @@ pub(crate) fn logs(default_filter: &str) -> Outcome {
 /// process goes on without what the system refuses, and says so.
 pub(crate) fn harden() {
     if let Err(error) = signet_sys::process::set_non_dumpable() {
-        tracing::warn!(%error, "other processes of this user may read this one's memory");
+        warn!(%error, "other processes of this user may read this one's memory");
     }
     if let Err(error) = signet_sys::process::raise_descriptor_limit() {
-        tracing::warn!(%error, "the limit on open files stays as it is");
+        warn!(%error, "the limit on open files stays as it is");
     }
 }

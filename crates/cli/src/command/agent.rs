@@ -64,6 +64,7 @@ impl AgentCommand {
         runtime::harden();
         runtime::service(async {
             let stop = runtime::stop_signal()?;
+            runtime::on_hangup(run.config, |path| signet_settings::load::<AgentSettings>(path))?;
             let shutdown = CancellationToken::new();
             let pace = Pace::default();
             let agent =

@@ -154,12 +154,13 @@ fn shown(made: &Made) -> String {
     }
 }
 
-fn run(config: &Path) -> Outcome {
+fn run(path: &Path) -> Outcome {
     runtime::logs("info")?;
-    let config = signet_server::Config::load(config).map_err(config::failure)?;
+    let config = signet_server::Config::load(path).map_err(config::failure)?;
     runtime::harden();
     runtime::service(async {
         let stop = runtime::stop_signal()?;
+        runtime::on_hangup(Some(path.to_path_buf()), signet_server::Config::load)?;
         let server = signet_server::Server::start(config, clock::system()).await?;
         let token = server.shutdown_token();
         tokio::select! {

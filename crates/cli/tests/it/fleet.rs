@@ -130,6 +130,12 @@ fn a_server_and_an_agent_are_set_up_joined_and_survive_restarts() {
     let first = fleet.wait_for_svid();
     assert_eq!(first["svids"][0]["spiffe_id"], "spiffe://fleet.test/a");
 
+    // A signal that would end other programs has both read their settings again and go on.
+    server.signal("HUP");
+    agent.signal("HUP");
+    fleet.wait(fleet.server_metrics);
+    fleet.wait(fleet.agent_metrics);
+
     // The node's key is a file of its own user; the join string is used up and not needed again.
     let key_modes: Vec<u32> = fs::read_dir(fleet.at("agent"))
         .unwrap()

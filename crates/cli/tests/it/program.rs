@@ -81,11 +81,16 @@ impl Running {
         line
     }
 
+    /// Sends `signal`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// Sends `signal` and waits for the end.
     pub(crate) fn end(&mut self, signal: &str) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
-        assert!(sent.success());
+        self.signal(signal);
         self.child.wait().unwrap()
     }
 }
