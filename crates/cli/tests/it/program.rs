@@ -61,7 +61,7 @@ pub(crate) fn run(args: &[&str]) -> Done {
     signet().args(args).output().unwrap().into()
 }
 
-/// A running process of ours; killed if the test ends without ending it.
+/// A running process of ours; told to end if the test ends without doing so.
 pub(crate) struct Running {
     child: Child,
     out: Option<BufReader<ChildStdout>>,
@@ -97,7 +97,11 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Asked first, so that it takes its private directory with it. One that has ended cannot be asked.
+        let pid = self.child.id().to_string();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        }
         let _ = self.child.wait();
     }
 }
