@@ -62,7 +62,9 @@ struct Inner {
 struct SharedFd(Arc<OwnedFd>);
 
 impl Peer {
-    /// Looks at the process at the other end of `stream`.
+    /// Looks at the process at the other end of `stream`. Call it as soon as a connection is accepted: what the
+    /// process executed between `connect` and this call cannot be known. (A process that runs a program as its own
+    /// user can make that program do anything anyway, and one that changes the user is noticed.)
     ///
     /// # Errors
     /// [`SysError::PeerGone`] if it ended, [`SysError::PeerInvisible`] if its PID namespace is not below ours,

@@ -78,7 +78,8 @@ impl Shared {
 #[derive(Clone)]
 pub(crate) struct WorkloadApi {
     shared: Arc<Shared>,
-    reflection: Reflection,
+    // Shared, because each connection and each call has a clone of the service.
+    reflection: Arc<Reflection>,
 }
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -88,7 +89,7 @@ impl WorkloadApi {
     pub(crate) fn new(shared: Arc<Shared>) -> Result<Self, AgentError> {
         Ok(Self {
             shared,
-            reflection: Reflection::new()?,
+            reflection: Arc::new(Reflection::new()?),
         })
     }
 
@@ -269,7 +270,6 @@ where
 type Inner<S> = tower::util::BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, S>;
 
 /// gRPC server reflection, in the version that tools speak and the one that they spoke before.
-#[derive(Clone)]
 struct Reflection {
     v1: Inner<Infallible>,
     v1alpha: Inner<Infallible>,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use signet_sys::Peer;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tonic::Status;
 use tracing::info;
@@ -117,8 +117,8 @@ fn changed(changed: signet_sys::PeerChanged) -> AgentError {
 }
 
 /// Counts open streams, all together and by process.
-#[derive(Default)]
-pub(super) struct Streams(Mutex<Counts>);
+#[derive(Clone, Default)]
+pub(super) struct Streams(Arc<Mutex<Counts>>);
 
 #[derive(Default)]
 struct Counts {
@@ -129,43 +129,36 @@ struct Counts {
 /// Number and start time: a process, even when its number is used again.
 type Process = (u32, u64);
 
-/// One open stream's place.
-struct Open {
-    shared: Arc<Shared>,
+/// One open stream's place; dropping gives it back.
+struct Place {
+    streams: Streams,
     process: Process,
-    labels: StreamLabels,
 }
 
-impl Open {
-    fn new(shared: &Arc<Shared>, kind: StreamKind, peer: &Peer) -> Result<Self, AgentError> {
-        let process = (peer.pid(), peer.start_time());
-        let mut counts = shared.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+impl Streams {
+    /// A place, if there is one for this process.
+    fn take(&self, process: Process) -> Result<Place, AgentError> {
+        let mut counts = self.lock();
         let of_process = counts.by_process.get(&process).copied().unwrap_or(0);
         if counts.all >= STREAMS_MAX || of_process >= STREAMS_PER_PROCESS_MAX {
             return Err(AgentError::Busy);
         }
         counts.all += 1;
         *counts.by_process.entry(process).or_default() += 1;
-        drop(counts);
-        let labels = StreamLabels { kind };
-        shared.series.streams.get_or_create(&labels).inc();
-        Ok(Self {
-            shared: Arc::clone(shared),
+        Ok(Place {
+            streams: self.clone(),
             process,
-            labels,
         })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Open {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.series.streams.get_or_create(&self.labels).dec();
-        let mut counts = self
-            .shared
-            .streams
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.streams.lock();
         counts.all = counts.all.saturating_sub(1);
         if let Entry::Occupied(mut of_process) = counts.by_process.entry(self.process) {
             *of_process.get_mut() -= 1;
@@ -176,7 +169,74 @@ impl Drop for Open {
     }
 }
 
-/// About 22 KiB each where each has its own connection.
+/// An open stream, counted.
+struct Open {
+    _place: Place,
+    shared: Arc<Shared>,
+    labels: StreamLabels,
+}
+
+impl Open {
+    fn new(shared: &Arc<Shared>, kind: StreamKind, peer: &Peer) -> Result<Self, AgentError> {
+        let place = shared.streams.take((peer.pid(), peer.start_time()))?;
+        let labels = StreamLabels { kind };
+        shared.series.streams.get_or_create(&labels).inc();
+        Ok(Self {
+            _place: place,
+            shared: Arc::clone(shared),
+            labels,
+        })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.shared.series.streams.get_or_create(&self.labels).dec();
+    }
+}
+
+/// About 25 KiB each where each has its own connection.
 const STREAMS_MAX: usize = 65_536;
 /// One process needs three. More than this is a leak, and must not take the others' places.
 const STREAMS_PER_PROCESS_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spiffe_11_one_process_cannot_take_the_streams_of_all() {
+        let streams = Streams::default();
+        let mut greedy: Vec<_> = (0..STREAMS_PER_PROCESS_MAX)
+            .map(|_| streams.take((1, 1)).expect("place"))
+            .collect();
+        assert!(matches!(streams.take((1, 1)), Err(AgentError::Busy)));
+        assert_eq!(
+            judge(&AgentError::Busy).0,
+            tonic::Code::Unavailable,
+            "load is shed as the standard says"
+        );
+        // The same number, another process; and another number.
+        let others = [
+            streams.take((1, 2)).expect("place"),
+            streams.take((2, 1)).expect("place"),
+        ];
+        greedy.pop();
+        streams.take((1, 1)).expect("given back");
+        drop((greedy, others));
+        let counts = streams.lock();
+        assert_eq!((counts.all, counts.by_process.len()), (0, 0));
+    }
+
+    #[test]
+    fn all_streams_together_are_bounded() {
+        let streams = Streams::default();
+        let processes = u32::try_from(STREAMS_MAX / STREAMS_PER_PROCESS_MAX).expect("few");
+        let taken: Vec<_> = (0..processes)
+            .flat_map(|pid| core::iter::repeat_n(pid, STREAMS_PER_PROCESS_MAX))
+            .map(|pid| streams.take((pid, 1)).expect("place"))
+            .collect();
+        assert!(matches!(streams.take((processes, 1)), Err(AgentError::Busy)));
+        drop(taken);
+    }
+}

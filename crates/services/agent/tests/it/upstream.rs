@@ -261,6 +261,7 @@ async fn a_node_that_was_evicted_joins_anew_if_it_has_a_join_string() {
     };
     let handle = site.agent(settings, Some(&site.join())).await.expect("start");
     handle.ready().await.expect("ready");
+    fetched(&handle).await.expect("from now on in memory");
     site.control.evicted.store(true, Ordering::SeqCst);
     site.stop().await;
     site.start().await;
