@@ -81,8 +81,8 @@ pub enum RegistryError {
         /// Its identity.
         id: SpiffeId,
     },
-    /// No such join token, or it is not one.
-    #[error("join token is unknown or has expired and was removed")]
+    /// No such join token, or no longer: it expired, or the node that used it was evicted.
+    #[error("join token is unknown: mistyped, or removed when it expired or its node was evicted")]
     JoinTokenUnknown,
     /// The join token's time is over.
     #[error("join token expired {late_s} s ago")]

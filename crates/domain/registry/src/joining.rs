@@ -233,15 +233,29 @@ impl Registry {
         self.change_node(id, origin, change).await
     }
 
-    /// Forgets a node, banned or not: it has to prove itself again.
+    /// Forgets a node, banned or not, and the join tokens that it used: it comes back only with a new one.
     ///
     /// # Errors
-    /// [`RegistryError::NodeUnknown`], and what a commit can meet.
+    /// [`RegistryError::NodeUnknown`], [`RegistryError::Changed`], and what a commit can meet.
     pub async fn evict_node(&self, id: &SpiffeId, origin: Origin) -> Result<(), RegistryError> {
         let node = self.known_node(id)?;
-        let batch = Batch::new(origin)
+        let mut batch = Batch::new(origin)
             .with(Change::delete(NODE, SCHEMA, Node::key(id)))
             .expecting(Expect::at(NODE, Node::key(id), node.seq));
+        // Every one, not the newest alone: an older token for the same identity is as good until it expires. A token
+        // that binds at the same instant writes the node too, so that one of the two commits finds it changed.
+        self.read(|state| {
+            let used = state
+                .token_hashes()
+                .filter(|(_, token)| token.bound.is_some() && token.node_id(self.trust_domain()) == *id);
+            for (hash, token) in used {
+                let key = token_key(hash);
+                batch
+                    .changes
+                    .push(Change::delete(JOIN_TOKEN, SCHEMA, key.clone()));
+                batch.expect.push(Expect::at(JOIN_TOKEN, key, token.seq));
+            }
+        });
         self.settle(batch, |state| state.node(id).is_none()).await
     }
 

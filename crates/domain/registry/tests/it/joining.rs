@@ -283,12 +283,115 @@ async fn a_banned_node_stays_out_until_it_is_evicted() {
     registry.evict_node(&node.id, origin()).await.unwrap();
     let error = registry.evict_node(&node.id, origin()).await.unwrap_err();
     assert!(matches!(error, RegistryError::NodeUnknown { .. }), "{error}");
-    registry.attest_with_token(&text, &key, START).await.unwrap();
+    // What it joined with went with it: only somebody who may make tokens lets it in again.
+    let error = registry.attest_with_token(&text, &key, START).await.unwrap_err();
+    assert!(matches!(error, RegistryError::JoinTokenUnknown), "{error}");
+    let wish = JoinTokenWish {
+        spiffe_id: Some(id("/hosts/one").to_string()),
+        ttl: None,
+    };
+    let (secret, _) = registry.create_join_token(&wish, origin()).await.unwrap();
+    let node = registry
+        .attest_with_token(&secret.expose(), &key, START)
+        .await
+        .unwrap();
     let known = registry
         .record_node_svid(&node.id, &key, svid.clone(), START)
         .await
         .unwrap();
     assert_eq!(known.svid, Some(svid));
+}
+
+#[tokio::test]
+async fn an_eviction_removes_every_token_that_the_node_used_and_no_other() {
+    for fault in [None, Some(Fault::Lost), Some(Fault::Unanswered)] {
+        let log = FaultyLog::new(Arc::new(MemoryLog::new()));
+        let registry = open(log.clone()).await;
+        let wish = JoinTokenWish {
+            spiffe_id: Some(id("/hosts/one").to_string()),
+            ttl: None,
+        };
+        let mut used = Vec::new();
+        for _ in 0..2 {
+            let (secret, _) = registry.create_join_token(&wish, origin()).await.unwrap();
+            let key = key();
+            registry
+                .attest_with_token(&secret.expose(), &key, START)
+                .await
+                .unwrap();
+            used.push((secret.expose(), key));
+        }
+        let (unused, _) = registry.create_join_token(&wish, origin()).await.unwrap();
+        let (other, _) = registry
+            .create_join_token(&JoinTokenWish::default(), origin())
+            .await
+            .unwrap();
+        let others_key = key();
+        registry
+            .attest_with_token(&other.expose(), &others_key, START)
+            .await
+            .unwrap();
+        if let Some(fault) = fault {
+            log.plan(Op::Commit, 1, fault);
+        }
+        registry.evict_node(&id("/hosts/one"), origin()).await.unwrap();
+        for (text, key) in &used {
+            let error = registry.attest_with_token(text, key, START).await.unwrap_err();
+            assert!(matches!(error, RegistryError::JoinTokenUnknown), "{error}");
+        }
+        registry
+            .attest_with_token(&unused.expose(), &key(), START)
+            .await
+            .unwrap();
+        registry
+            .attest_with_token(&other.expose(), &others_key, START)
+            .await
+            .unwrap();
+    }
+}
+
+/// A token that binds while its node is evicted: the one that comes second finds the node changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_token_used_during_the_eviction_does_not_outlive_it_unseen() {
+    let log = MemoryLog::new();
+    let servers = [
+        Arc::new(open(log.clone()).await),
+        Arc::new(open(log.clone()).await),
+    ];
+    let wish = JoinTokenWish {
+        spiffe_id: Some(id("/hosts/one").to_string()),
+        ttl: None,
+    };
+    for _ in 0..50 {
+        let (first, _) = servers[0].create_join_token(&wish, origin()).await.unwrap();
+        let (second, token) = servers[0].create_join_token(&wish, origin()).await.unwrap();
+        servers[0]
+            .attest_with_token(&first.expose(), &key(), START)
+            .await
+            .unwrap();
+        for server in &servers {
+            server.followed().catch_up().await.unwrap();
+        }
+        let barrier = Arc::new(Barrier::new(2));
+        let (server, waits) = (servers[1].clone(), barrier.clone());
+        let joining = tokio::spawn(async move {
+            let key = key();
+            waits.wait().await;
+            server.attest_with_token(&second.expose(), &key, START).await
+        });
+        barrier.wait().await;
+        let evicted = servers[0].evict_node(&id("/hosts/one"), origin()).await;
+        joining.await.unwrap().unwrap();
+        servers[0].followed().catch_up().await.unwrap();
+        // Joined last, whichever came first, unless the eviction saw that and says so.
+        assert!(
+            matches!(evicted, Ok(()) | Err(RegistryError::Changed)),
+            "{evicted:?}"
+        );
+        let node = servers[0].read(|s| s.node(&id("/hosts/one")).cloned());
+        let bound = servers[0].read(|s| s.join_token(token.id).unwrap().bound);
+        assert_eq!(node.map(|n| n.public_key_sha256), bound.map(|(key, _)| key));
+    }
 }
 
 #[tokio::test]

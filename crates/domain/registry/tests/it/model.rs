@@ -2,7 +2,7 @@
 
 use crate::{draft, id, key, open, origin};
 use proptest::prelude::*;
-use signet_registry::{JoinTokenWish, NewEntry, Registry};
+use signet_registry::{JoinToken, JoinTokenWish, NewEntry, Registry};
 use signet_store::{Origin, memory::MemoryLog};
 use signet_testkit::START;
 use std::time::Duration;
@@ -103,6 +103,9 @@ proptest! {
                     assert_eq!(a.authorized(&node, START), b.authorized(&node, START));
                     // No identity is both an entry's and a node's.
                     assert!(a.node(&node).is_none() || a.entries().all(|e| e.spiffe_id != node));
+                    // No token outlives the node that used it, or the node would let itself in again.
+                    let used = |t: &JoinToken| t.bound.is_some() && t.node_id(registry.trust_domain()) == node;
+                    assert!(a.node(&node).is_some() || !a.join_tokens().iter().any(|t| used(t)));
                 }
             }));
         });

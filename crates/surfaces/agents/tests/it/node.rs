@@ -143,6 +143,16 @@ async fn a_banned_node_gets_nothing_and_cannot_come_back() {
         (again.code(), reason(&again).as_str()),
         (Code::PermissionDenied, "SGRG009")
     );
+    // An eviction lifts the ban and takes the token: the node does not come back by itself.
+    world.registry.evict_node(&node.id, world.origin()).await.unwrap();
+    let request = world.attest_request(&node.key, &token);
+    let again = world
+        .prover(&node.key, world.root_hashes())
+        .attest(request)
+        .await
+        .unwrap_err();
+    assert_eq!(reason(&again), "SGRG010", "{again:?}");
+    assert!(again.message().contains("evicted"), "{again:?}");
 }
 
 #[tokio::test]
