@@ -12,6 +12,10 @@ use signet_api::{EntryDoc, JoinTokenReply, JoinTokenRequest, LIST_LIMIT_MAX, Nod
 use signet_net::NetError;
 use signet_net::client::{Client, Endpoint, Reply};
 
+/// What one document, and what one document a line, is sent as.
+const JSON: &str = "application/json";
+const JSON_LINES: &str = "application/x-ndjson";
+
 /// A client of one server.
 pub(crate) struct Api {
     client: Client,
@@ -40,11 +44,14 @@ impl Api {
         self.call(Method::POST, "/api/v1/entries", Some(doc)).await
     }
 
-    /// Creates all of `docs` or none of them.
-    pub(crate) async fn create_entries(&self, docs: &[EntryDoc]) -> Outcome<Vec<EntryDoc>> {
-        let made: signet_api::EntriesCreated = self
-            .call(Method::POST, "/api/v1/entries/batch", Some(&docs))
+    /// Creates all entries of `lines`, one JSON document a line, or none of them. The server judges them, so that it
+    /// tells what is wrong with their form and with their content at once.
+    pub(crate) async fn create_entries(&self, lines: Vec<u8>) -> Outcome<Vec<EntryDoc>> {
+        let reply = self
+            .send_as(JSON_LINES, Method::POST, "/api/v1/entries/batch", lines.into())
             .await?;
+        let made: signet_api::EntriesCreated =
+            serde_json::from_slice(&reply.body).map_err(|e| self.not_understood(&e))?;
         Ok(made.created)
     }
 
@@ -144,11 +151,12 @@ impl Api {
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Outcome<Reply> {
-        let headers: &[(&str, &str)] = if body.is_empty() {
-            &[]
-        } else {
-            &[("content-type", "application/json")]
-        };
+        self.send_as(JSON, method, path, body).await
+    }
+
+    async fn send_as(&self, media: &str, method: Method, path: &str, body: Bytes) -> Outcome<Reply> {
+        let header = [("content-type", media)];
+        let headers = if body.is_empty() { &[] } else { header.as_slice() };
         let reply = self
             .client
             .send(method, path, headers, body)
@@ -194,7 +202,13 @@ fn explain(error: NetError) -> Failure {
 
 /// What the server said, told as our own failure.
 fn refusal(problem: Problem) -> Failure {
-    let items = problem.errors.iter().map(|item| item.fault.to_string()).collect();
+    let mut items: Vec<String> = problem.errors.iter().map(|item| item.fault.to_string()).collect();
+    // A fault that is alone is the detail already.
+    if let [only] = problem.errors.as_slice()
+        && problem.detail.contains(&only.fault.message)
+    {
+        items.clear();
+    }
     Failure {
         code: problem.code,
         what: problem.detail,
@@ -225,6 +239,31 @@ mod tests {
     fn what_is_put_into_a_url_is_escaped() {
         assert_eq!(escaped("spiffe://a/b c?"), "spiffe%3A%2F%2Fa%2Fb%20c%3F");
         assert_eq!(escaped("ä-1~"), "%C3%A4-1~");
+    }
+
+    #[test]
+    fn a_fault_that_is_alone_is_said_once() {
+        let fault = |field: &str| signet_api::EntryFault {
+            line: 0,
+            column: None,
+            field: Some(field.into()),
+            message: "30h is outside 5s to 6h".into(),
+        };
+        let item = |fault| signet_api::ProblemItem { code: None, fault };
+        let detail = fault("x509_ttl").to_string();
+        let mut problem = Problem::new(422, "SGAD011", "not valid", detail.clone());
+        problem.errors = vec![item(fault("x509_ttl"))];
+        let alone = refusal(problem.clone());
+        assert_eq!((alone.what.as_str(), alone.items.len()), (detail.as_str(), 0));
+        problem.detail = "2 faults in the entry".into();
+        problem.errors.push(item(fault("jwt_ttl")));
+        assert_eq!(refusal(problem.clone()).items.len(), 2);
+        problem.errors.truncate(1);
+        assert_eq!(
+            refusal(problem).items,
+            [detail],
+            "a detail that does not say it is no reason to keep it back"
+        );
     }
 
     #[test]

@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "signet", version, max_term_width = 100, infer_subcommands = false)]
 #[command(
-    after_help = "Start with `signet dev`. Errors are one line, `error[CODE]: what, what to do`; exit codes are \
-                        0 for success, 1 for a refusal or failure, 2 for wrong usage."
+    after_help = "Start with `signet dev`. Errors are one line, `error[CODE]: what, what to do`, with several mistakes \
+                        one by one below it; exit codes are 0 for success, 1 for a refusal or failure, 2 for wrong usage."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

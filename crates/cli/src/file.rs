@@ -18,25 +18,34 @@ pub(crate) enum Readers {
 
 /// Reads the file at `path`, or standard input for `-`; at most `bytes_max`.
 pub(crate) fn read(path: &Path, bytes_max: u64) -> Outcome<String> {
-    let mut text = String::new();
+    String::from_utf8(read_bytes(path, bytes_max)?).map_err(|_| {
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not text in UTF-8");
+        let path = path.into();
+        CliError::Read { path, source }.into()
+    })
+}
+
+/// As [`read`], whatever the bytes are.
+pub(crate) fn read_bytes(path: &Path, bytes_max: u64) -> Outcome<Vec<u8>> {
+    let mut bytes = Vec::new();
     let outcome = if path == Path::new("-") {
         std::io::stdin()
             .lock()
             .take(bytes_max + 1)
-            .read_to_string(&mut text)
+            .read_to_end(&mut bytes)
     } else {
-        fs::File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_string(&mut text))
+        fs::File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
     };
     let refused = |source| CliError::Read {
         path: path.into(),
         source,
     };
     outcome.map_err(refused)?;
-    if text.len() as u64 > bytes_max {
+    if bytes.len() as u64 > bytes_max {
         let why = format!("longer than {bytes_max} bytes");
         return Err(refused(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why)).into());
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// Writes `bytes` to `path` so that a reader sees the old file or the new one and nothing between.
@@ -156,6 +165,9 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert_eq!(read(&path, 2).unwrap_err().code, "SGCL001");
+        write(&path, &[0xff], Readers::Owner).unwrap();
+        assert!(read(&path, 3).unwrap_err().what.contains("UTF-8"));
+        assert_eq!(read_bytes(&path, 1).unwrap(), [0xff]);
         let absent = write(&dir.path().join("no/a"), b"", Readers::All).unwrap_err();
         assert_eq!(absent.code, "SGCL002");
     }

@@ -1,7 +1,8 @@
 //! The `signet` binary: machine identity for everything that runs.
 //!
 //! Reads arguments, calls the server, the agent or their clients, and writes what came of it: text for people, one
-//! JSON document with `-o json`, one line `error[CODE]: what, what to do` on standard error when it failed.
+//! JSON document with `-o json`, one line `error[CODE]: what, what to do` on standard error when it failed, with
+//! several mistakes one by one below it.
 
 mod api;
 mod args;

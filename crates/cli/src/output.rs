@@ -68,14 +68,13 @@ pub(crate) fn note(line: &str) {
     }
 }
 
-/// Writes why the command failed: one line, or in a terminal one line for each of several mistakes.
+/// Writes why the command failed: one line with all of it, and below it one line for each of several mistakes.
 pub(crate) fn failure(failure: &Failure) {
-    let line = shown(failure, io::stderr().is_terminal());
     // Where standard error is gone, the exit code has to do.
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", shown(failure));
 }
 
-fn shown(failure: &Failure, is_terminal: bool) -> String {
+fn shown(failure: &Failure) -> String {
     let Failure {
         code,
         what,
@@ -84,28 +83,22 @@ fn shown(failure: &Failure, is_terminal: bool) -> String {
         ..
     } = failure;
     let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut line = format!("error[{code}]: {}", plain(what));
-    if is_terminal && items.len() > 1 {
-        for item in items {
-            line.push_str("\n  ");
-            line.push_str(&plain(item));
-        }
-        if !next.is_empty() {
-            line.push('\n');
-            line.push_str(&plain(next));
-        }
-        return line;
-    }
-    if !items.is_empty() {
-        let items: Vec<String> = items.iter().map(|item| plain(item)).collect();
-        line.push_str(": ");
-        line.push_str(&items.join("; "));
+    let mut shown = format!("error[{code}]: {}", plain(what));
+    if let [only] = items.as_slice() {
+        shown.push_str(": ");
+        shown.push_str(&plain(only));
     }
     if !next.is_empty() {
-        line.push_str(", ");
-        line.push_str(&plain(next));
+        shown.push_str(", ");
+        shown.push_str(&plain(next));
     }
-    line
+    if items.len() > 1 {
+        for item in items {
+            shown.push_str("\n  ");
+            shown.push_str(&plain(item));
+        }
+    }
+    shown
 }
 
 fn write_error(source: io::Error) -> Failure {
@@ -133,20 +126,20 @@ mod tests {
     #[test]
     fn a_failure_is_one_line() {
         assert_eq!(
-            shown(&example(&["line 1: a", "line 2:\nb"]), false),
-            "error[SGCL012]: `a.jsonl` has mistakes: line 1: a; line 2: b, correct them"
+            shown(&example(&["line 2:\nb"])),
+            "error[SGCL012]: `a.jsonl` has mistakes: line 2: b, correct them"
         );
         assert_eq!(
-            shown(&example(&[]), true),
+            shown(&example(&[])),
             "error[SGCL012]: `a.jsonl` has mistakes, correct them"
         );
     }
 
     #[test]
-    fn several_mistakes_stand_below_one_another_in_a_terminal() {
+    fn several_mistakes_stand_below_one_another_after_the_line() {
         assert_eq!(
-            shown(&example(&["line 1: a", "line 2: b"]), true),
-            "error[SGCL012]: `a.jsonl` has mistakes\n  line 1: a\n  line 2: b\ncorrect them"
+            shown(&example(&["line 1: a", "line 2:\nb"])),
+            "error[SGCL012]: `a.jsonl` has mistakes, correct them\n  line 1: a\n  line 2: b"
         );
     }
 }

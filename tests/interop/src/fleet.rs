@@ -1,4 +1,6 @@
 use crate::{Failure, binary, run, signet_json};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -7,10 +9,37 @@ use std::process::{Child, Command, Stdio};
 /// A child that is asked to end, then made to, when the value goes.
 struct Process(Child);
 
+/// How long a child may take to end itself: more than the 10 seconds that Signet promises.
+const END_WITHIN: Timespec = Timespec {
+    tv_sec: 15,
+    tv_nsec: 0,
+};
+
+impl Process {
+    /// Sends SIGTERM and waits for the end, so that the child takes its private directory with it.
+    ///
+    /// # Errors
+    /// Where it did not end, or was not there to be asked.
+    fn ask(&mut self) -> Result<(), Failure> {
+        let pid = Pid::from_raw(i32::try_from(self.0.id())?).ok_or("no process id")?;
+        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        pidfd_send_signal(&process, Signal::TERM)?;
+        match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&END_WITHIN))? {
+            0 => Err("SIGTERM did not end it".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
-        // A second signal to a process that has ended already is an error that says just that.
-        let _ = self.0.kill();
+        if matches!(self.0.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        if let Err(error) = self.ask() {
+            eprintln!("process {} is killed: {error}", self.0.id());
+            let _ = self.0.kill();
+        }
         let _ = self.0.wait();
     }
 }
@@ -211,4 +240,44 @@ fn wait_healthy(binary: &Path, port: u16) -> Result<(), Failure> {
     let url = format!("http://127.0.0.1:{port}");
     run(Command::new(binary).args(["health", "--url", &url, "--wait", "20s"]))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
+
+    /// A child that says `ready`, then does what `script` says.
+    fn child(script: &str) -> Process {
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let out = child.stdout.take().unwrap();
+        BufReader::new(out).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Process(child)
+    }
+
+    #[test]
+    fn a_child_that_is_dropped_cleans_up_after_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        std::fs::create_dir(&home).unwrap();
+        let script = format!(
+            "tail -f /dev/null & trap \"kill $!; rmdir {}; exit\" TERM; echo ready; wait",
+            home.display()
+        );
+        drop(child(&script));
+        assert!(!home.exists());
+    }
+
+    #[test]
+    fn a_child_that_has_ended_is_not_asked() {
+        let mut process = child("echo ready; kill -KILL $$");
+        assert_eq!(process.0.wait().unwrap().signal(), Some(9));
+        drop(process);
+    }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use signet_api::EntryDoc;
 use signet_id::{Selector, SpiffeId, TrustDomain};
 use signet_time::{UnixTime, format_duration, parse_duration};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `signet entry ...`.
 #[derive(Debug, Subcommand)]
@@ -236,8 +236,8 @@ struct Deleted {
 impl Create {
     fn run(self, api: &Api, global: &Global) -> Outcome {
         if let Some(path) = &self.file {
-            let docs = entries_of(path)?;
-            let made = runtime::client(api.create_entries(&docs))?;
+            let lines = lines_of(path)?;
+            let made = runtime::client(api.create_entries(lines)).map_err(|refused| about(path, refused))?;
             return output::result(global.output, &made, |made| {
                 format!("created {} entries", made.len())
             });
@@ -251,28 +251,36 @@ impl Create {
     }
 }
 
-/// The entries of a file of JSON lines; all its mistakes where there are any.
-fn entries_of(path: &std::path::Path) -> Outcome<Vec<EntryDoc>> {
-    let text = file::read(path, FILE_BYTES_MAX)?;
-    let broken = |what: String, items| Failure {
-        code: ENTRY_FILE.to_owned(),
-        what,
-        items,
-        next: signet_fault::remedy_of(REGISTER, ENTRY_FILE).into_owned(),
-        is_usage: false,
-    };
-    let entries = signet_api::parse_entry_lines(&text).map_err(|faults| {
-        let items = faults.iter().map(ToString::to_string).collect();
-        broken(
-            format!("`{}` has {} mistakes", path.display(), faults.len()),
-            items,
-        )
-    })?;
-    if entries.is_empty() {
-        return Err(broken(format!("`{}` holds no entry", path.display()), Vec::new()));
+/// A file of JSON lines, as it is; the server reads it.
+fn lines_of(path: &Path) -> Outcome<Vec<u8>> {
+    let lines = file::read_bytes(path, FILE_BYTES_MAX)?;
+    if lines.iter().all(u8::is_ascii_whitespace) {
+        return Err(Failure {
+            code: ENTRY_FILE.to_owned(),
+            what: format!("`{}` holds no entry", path.display()),
+            items: Vec::new(),
+            next: "write one JSON document a line, such as {\"spiffe_id\": \"spiffe://dev.test/a\", \"selectors\": \
+                   [\"unix:uid:1000\"]}"
+                .to_owned(),
+            is_usage: false,
+        });
     }
-    Ok(entries.into_iter().map(|placed| placed.doc).collect())
+    Ok(lines)
 }
+
+/// What the server said of the lines of the file `path`.
+fn about(path: &Path, mut refused: Failure) -> Failure {
+    if FAULTY_LINES.contains(&refused.code.as_str()) {
+        refused.code = ENTRY_FILE.to_owned();
+        refused.next = signet_fault::remedy_of(REGISTER, ENTRY_FILE).into_owned();
+        refused.what = format!("`{}`: {}", path.display(), refused.what);
+    }
+    refused
+}
+
+/// What the server says of a body that it cannot read and of entries that it does not take: for the user of the
+/// command, mistakes in the file.
+const FAULTY_LINES: [&str; 2] = ["SGAD010", "SGAD011"];
 
 /// The longest file of entries: far more than the entries that one request takes.
 const FILE_BYTES_MAX: u64 = 64 << 20;

@@ -60,36 +60,16 @@ fn a_socket_of_something_else_is_not_a_server() {
 }
 
 #[test]
-fn every_bad_line_of_an_entry_file_is_reported_and_nothing_is_asked_of_the_server() {
+fn a_file_of_entries_that_is_none_is_refused_before_the_server_is_asked() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("entries.jsonl");
-    fs::write(
-        &file,
-        "{\"spiffe_id\": \"spiffe://dev.test/a\", \"selectors\": [\"unix:uid:1\"]}\n\
-         {\"spiffe_id\": \"http://dev.test/a\", \"selectors\": [\"unix:uid:1\"]}\n\
-         \n\
-         {\"spiffe_id\": \"spiffe://dev.test/a\", \"selektors\": []}\n\
-         not json\n",
-    )
-    .unwrap();
-    // There is no server: a file with mistakes never gets that far.
-    let done = run(&[
-        "entry",
-        "create",
-        "--file",
-        text(&file),
-        "--api",
-        "unix:///nowhere/api.sock",
-    ]);
-    let line = done.refused("SGCL012");
-    assert!(line.contains("entries.jsonl"), "{line}");
-    for part in ["line 2", "line 4", "line 5", "nothing was created"] {
-        assert!(line.contains(part), "{part}: {line}");
-    }
-    assert!(!line.contains("line 1,") && !line.contains("line 1:"), "{line}");
     fs::write(&file, "\n\n").unwrap();
-    run(&["entry", "create", "--file", text(&file)]).refused("SGCL012");
-    run(&["entry", "create", "--file", "/no/such.jsonl"]).refused("SGCL001");
+    let api = "unix:///nowhere/api.sock";
+    let empty = run(&["entry", "create", "--file", text(&file), "--api", api]);
+    assert!(empty.refused("SGCL012").contains("holds no entry"), "{empty:?}");
+    run(&["entry", "create", "--file", "/no/such.jsonl", "--api", api]).refused("SGCL001");
+    let endless = run(&["entry", "create", "--file", "/dev/zero", "--api", api]);
+    assert!(endless.refused("SGCL001").contains("longer than"), "{endless:?}");
 }
 
 #[test]

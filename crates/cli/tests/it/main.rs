@@ -7,6 +7,7 @@
 )]
 
 mod dev;
+mod entries;
 mod errors;
 mod fleet;
 mod help;

@@ -47,11 +47,13 @@ impl Done {
         serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    /// Asserts a refusal with `code` and nothing on standard output, and gives its one line.
+    /// Asserts a refusal with `code` and nothing on standard output, and gives its one line: of several mistakes,
+    /// each has an indented line below it.
     pub(crate) fn refused(&self, code: &str) -> &str {
         assert_eq!((self.code, self.out.as_str()), (Some(1), ""), "{self:?}");
         assert!(self.err.starts_with(&format!("error[{code}]: ")), "{self:?}");
-        assert_eq!(self.err.trim_end().lines().count(), 1, "{self:?}");
+        let below = self.err.trim_end().lines().skip(1);
+        assert!(below.into_iter().all(|line| line.starts_with("  ")), "{self:?}");
         self.err.trim_end()
     }
 }
