@@ -37,7 +37,6 @@ pub const FAILPOINTS: &[&str] = &[
     "journal-file.prepare.renamed",
     "journal-file.prepare.dir_synced",
     "journal-file.rotate.begun",
-    "journal-file.rotate.header_written",
     "journal-file.rotate.activated",
     "journal-file.recover.scanned",
     "journal-file.recover.rewritten",

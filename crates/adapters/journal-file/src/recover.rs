@@ -102,7 +102,7 @@ fn header(path: &Path, file: &File) -> Result<Option<Header>, JournalFileError> 
         }
         return Ok(Some(header));
     }
-    // The header is synced before the first frame is written: frames without one mean that it was damaged.
+    // No crash leaves a first frame without the header in the same sector: it was damaged.
     let frames = window.get(FRAMES_AT, FRAME_HEADER_BYTES).map_err(failed)?;
     match frames {
         Some(bytes) if bytes.iter().any(|byte| *byte != 0) => {

@@ -1,6 +1,6 @@
 //! One file of the journal.
 //!
-//! It begins with a header, written and synced when the segment becomes the one that is appended to:
+//! It begins with a header, written when the segment becomes the one that is appended to, and synced with its first frame:
 //! ```text
 //! "SGNJRNL1" | number u32 | 0 u32 | base u64 | size u64 | seed u64 | zeros | crc u32     (64 bytes)
 //! ```

@@ -200,10 +200,8 @@ pub(crate) fn activate(prepared: Prepared, base: u64) -> Result<Segment, Journal
         size: prepared.size,
     };
     let segment = Segment::new(prepared.path, prepared.file, header, FRAMES_AT);
+    // Synced with the first frame, which stands in the same sector of the disk: none is ever there without the other.
     segment.write(&header.encode(), 0)?;
-    hit("journal-file.rotate.header_written", &segment.path)?;
-    // Before the first frame, so that frames without a header are known to be damage.
-    segment.sync()?;
     hit("journal-file.rotate.activated", &segment.path)?;
     Ok(segment)
 }

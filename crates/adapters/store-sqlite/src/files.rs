@@ -26,7 +26,7 @@ pub(crate) fn claim(path: &Path) -> Result<(PathBuf, Lock), SqliteError> {
     }
     let lock = lock(&path)?;
     failpoint::hit("store-sqlite.open.locked").map_err(|e| SqliteError::injected(&path, e))?;
-    create(&path, directory)?;
+    create(&path)?;
     let found = metadata(&path)?;
     if !found.is_file() {
         return Err(SqliteError::NotDatabase { path });
@@ -107,23 +107,19 @@ fn holder(file: &mut File) -> String {
     }
 }
 
-/// Creates the file with mode 0600 if it is not there, so that SQLite never creates it with another.
-fn create(path: &Path, directory: &Path) -> Result<(), SqliteError> {
+/// Creates the file with mode 0600 if it is not there, so that SQLite never creates it with another. Its name is made
+/// durable by SQLite, which syncs the directory when it first syncs a write-ahead log.
+fn create(path: &Path) -> Result<(), SqliteError> {
     let created = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path);
     match created {
-        Ok(_) => failpoint::hit("store-sqlite.open.created").map_err(|e| SqliteError::injected(path, e))?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(SqliteError::io(path, error)),
+        Ok(_) => failpoint::hit("store-sqlite.open.created").map_err(|e| SqliteError::injected(path, e)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(SqliteError::io(path, error)),
     }
-    // Also when it was there: whoever created it may have crashed before this.
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|e| SqliteError::io(directory, e))?;
-    failpoint::hit("store-sqlite.open.dir_synced").map_err(|e| SqliteError::injected(path, e))
 }
 
 fn metadata(path: &Path) -> Result<fs::Metadata, SqliteError> {

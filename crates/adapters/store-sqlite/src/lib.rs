@@ -26,7 +26,6 @@ pub use log::{Options, SqliteLog};
 pub const FAILPOINTS: &[&str] = &[
     "store-sqlite.open.locked",
     "store-sqlite.open.created",
-    "store-sqlite.open.dir_synced",
     "store-sqlite.open.connected",
     "store-sqlite.migrate.begun",
     "store-sqlite.migrate.applied",

@@ -57,6 +57,12 @@ fn alter(path: &Path, offset: u64, bytes: &[u8]) {
     file.write_all_at(bytes, offset).unwrap();
 }
 
+/// Flips a bit.
+fn flip(path: &Path, offset: u64) {
+    let byte = fs::read(path).unwrap()[usize::try_from(offset).unwrap()];
+    alter(path, offset, &[byte ^ 1]);
+}
+
 fn refused(path: &Path) -> String {
     let error = open(path).unwrap_err();
     assert_eq!(error.code(), "SGJF007", "{error}");
@@ -69,7 +75,7 @@ async fn a_torn_last_record_is_cut_off() {
     for at in [0, 4, 8, 16, 23, 24, 500, 1_023] {
         let directory = tempfile::tempdir().unwrap();
         fill(directory.path(), 10).await;
-        alter(&segment(directory.path(), 1), offset(10) + at, &[0x5a]);
+        flip(&segment(directory.path(), 1), offset(10) + at);
         assert_eq!(reopened(directory.path()).await, 9, "byte {at}");
     }
     // Only part of it reached the disk.
@@ -128,7 +134,7 @@ async fn damage_in_the_middle_is_refused() {
     for at in [0, 4, 8, 12, 16, 24, 1_023] {
         let directory = tempfile::tempdir().unwrap();
         fill(directory.path(), 10).await;
-        alter(&segment(directory.path(), 1), offset(4) + at, &[0x5a]);
+        flip(&segment(directory.path(), 1), offset(4) + at);
         let error = refused(directory.path());
         assert!(error.contains("record 4 at byte 3136"), "{error}");
     }

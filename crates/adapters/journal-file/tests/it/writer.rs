@@ -83,10 +83,8 @@ async fn without_room_for_a_segment_appends_are_refused_until_there_is() {
 #[tokio::test]
 async fn a_failed_rotation_breaks_off_and_loses_nothing() {
     let _alone = crate::FAILPOINTS.write().await;
-    for point in [
-        "journal-file.rotate.header_written",
-        "journal-file.rotate.activated",
-    ] {
+    {
+        let point = "journal-file.rotate.activated";
         let directory = tempfile::tempdir().unwrap();
         let journal = open(directory.path()).unwrap();
         failpoint::arm(point, failpoint::Action::Error, 1);
