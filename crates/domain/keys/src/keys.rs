@@ -1,6 +1,7 @@
 use crate::plan::{Wish, plan, usable_from};
 use crate::seal::Seal;
-use crate::{IssuingKey, KeyRing, KeyState, KeysConfig, KeysError, Purpose, bundle};
+use crate::{IssuingKey, KeyRing, KeyState, KeysConfig, KeysError, Purpose};
+use signet_crypto::digest;
 use signet_record::Recorder;
 use signet_store::follow::Followed;
 use signet_store::{ChangeLog, CommitError, Origin};
@@ -84,13 +85,24 @@ impl Keys {
         self.read(|ring| ring.published(purpose).cloned().collect())
     }
 
-    /// The bundle of the own trust domain: every root and JWT key that is prepared, active or draining, and the
-    /// intermediates that were called off, as tainted.
+    /// As [`KeyRing::bundle`], of the ring as it is now.
     ///
     /// # Errors
     /// [`KeysError::Publish`].
     pub fn bundle(&self) -> Result<Bundle, KeysError> {
-        self.read(bundle::of)
+        self.read(KeyRing::bundle)
+    }
+
+    /// SHA-256 of each root certificate that a new node may meet, for join strings: of the active and the prepared
+    /// roots that were not called off.
+    #[must_use]
+    pub fn root_hashes(&self) -> Vec<[u8; 32]> {
+        let roots = self.published(Purpose::X509Root);
+        roots
+            .iter()
+            .filter(|key| key.state() < KeyState::Draining && !key.is_tainted())
+            .filter_map(|key| key.certificate().map(|der| digest::sha256(der)))
+            .collect()
     }
 
     /// Makes what keys are missing: for a new trust domain an active key for each purpose and a prepared one for each

@@ -137,15 +137,20 @@ impl RegistryState {
         self.nodes.values().map(|node| &node.id).chain(promised).collect()
     }
 
+    /// The entries that name the node `node` or every node, oldest first, those that are over and not yet removed
+    /// among them: what the log holds, whatever the clock says.
+    pub fn assigned(&self, node: &SpiffeId) -> impl Iterator<Item = &Arc<Entry>> {
+        let of = |parent: &Option<SpiffeId>| self.by_parent.get(parent).into_iter().flatten();
+        let mut ids: Vec<_> = of(&None).chain(of(&Some(node.clone()))).copied().collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|id| self.entries.get(&id))
+    }
+
     /// The entries that the node `node` may serve at `now`, oldest first: the order is the same for every caller
     /// and every server, so the first identity of a workload stays the first.
     #[must_use]
     pub fn authorized(&self, node: &SpiffeId, now: UnixTime) -> Vec<Arc<Entry>> {
-        let of = |parent: &Option<SpiffeId>| self.by_parent.get(parent).into_iter().flatten();
-        let mut ids: Vec<_> = of(&None).chain(of(&Some(node.clone()))).copied().collect();
-        ids.sort_unstable();
-        ids.iter()
-            .filter_map(|id| self.entries.get(id))
+        self.assigned(node)
             .filter(|entry| entry.is_live_at(now))
             .cloned()
             .collect()

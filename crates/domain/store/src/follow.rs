@@ -92,6 +92,17 @@ impl<F: Fold + Send + Sync> Followed<F> {
         self.place.lock().await.clone().map_err(FollowError::Fold)
     }
 
+    /// Looks at the state together with the place in the log that it is exactly at.
+    ///
+    /// # Errors
+    /// [`FollowError::Fold`] once a change could not be folded.
+    pub async fn read_at<R>(&self, look: impl FnOnce(&F) -> R) -> Result<(Cursor, R), FollowError> {
+        // Nobody moves the state while this is held.
+        let place = self.place.lock().await;
+        let cursor = place.clone().map_err(FollowError::Fold)?;
+        Ok((cursor, self.read(look)))
+    }
+
     /// Wakes its holder each time the state has moved.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<Seq> {
@@ -281,6 +292,34 @@ mod tests {
         assert_eq!(followed.catch_up().await.unwrap(), Seq(3));
         assert_eq!((followed.seq(), followed.read(|count| count.0)), (Seq(3), 2));
         followed.wait_applied(Seq(2)).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn state_and_its_place_are_read_together() {
+        let log = MemoryLog::new();
+        let followed = Followed::open(Arc::new(log.clone()), Count::default)
+            .await
+            .unwrap();
+        let followed = Arc::new(followed);
+        let follower = {
+            let followed = Arc::clone(&followed);
+            tokio::spawn(async move { followed.follow().await })
+        };
+        let writer = tokio::spawn(async move {
+            for _ in 0..500 {
+                log.commit(batch(Change::put(OURS, 1, "a", "x"))).await.unwrap();
+            }
+        });
+        loop {
+            let (cursor, count) = followed.read_at(|count| count.0).await.unwrap();
+            assert_eq!(cursor.seq, Seq(u64::try_from(count).unwrap()));
+            if count == 500 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        writer.await.unwrap();
+        follower.abort();
     }
 
     #[tokio::test]

@@ -5,8 +5,9 @@ use crate::agents::Agents;
 use crate::peer::NodePeer;
 use core::time::Duration;
 use signet_feed::{Capability, FeedCursor, FeedEntry, FeedError, PeerHello};
+use signet_keys::KeyRing;
 use signet_proto::agent::v1::{self, sync_request::Message};
-use signet_registry::Entry;
+use signet_registry::{Entry, RegistryState};
 use signet_store::Cursor;
 use signet_telemetry::RequestId;
 use std::sync::Arc;
@@ -156,16 +157,22 @@ impl Stream {
     }
 
     /// Sends what the node may know now, unless that is what it was sent last.
+    ///
+    /// The same cursor always comes with the same content. So both folds are read at one place in the log, and the
+    /// clock has no say in it: agents know for themselves when an entry ends.
     async fn show(&mut self) -> Result<Result<(), Gone>, AgentsError> {
         let agents = &self.agents;
-        // The places first and the state after them: a snapshot is never older than it says.
-        let cursor = older(
-            agents.registry.followed().cursor().await?,
-            agents.keys.followed().cursor().await?,
-        );
-        let bundle = Arc::new(agents.keys.bundle()?);
-        let now = agents.clock.now();
-        let entries = agents.registry.read(|state| state.authorized(&self.node.id, now));
+        let (registry, keys) = (agents.registry.followed(), agents.keys.followed());
+        let (keys_at, bundle) = keys.read_at(KeyRing::bundle).await?;
+        let assigned = |state: &RegistryState| state.assigned(&self.node.id).cloned().collect();
+        let (cursor, entries): (_, Vec<Arc<Entry>>) = registry.read_at(assigned).await?;
+        if cursor.seq != keys_at.seq {
+            // One is behind. That it moves is news, so the next round looks again.
+            registry.wait_applied(keys_at.seq).await?;
+            keys.wait_applied(cursor.seq).await?;
+            return Ok(Ok(()));
+        }
+        let bundle = Arc::new(bundle?);
         let shown = Shown {
             bundle: bundle.sequence(),
             entries: entries
@@ -178,7 +185,7 @@ impl Stream {
         }
         self.shown = Some(shown);
         let entries = entries.iter().map(|entry| feed_entry(entry));
-        let snapshot = agents.producer.snapshot(cursor, &[bundle], entries);
+        let snapshot = agents.producer.snapshot(feed_cursor(cursor), &[bundle], entries);
         Ok(self.send(snapshot).await)
     }
 
@@ -217,8 +224,7 @@ async fn heard(incoming: &mut Option<Streaming<v1::SyncRequest>>) -> Heard {
     }
 }
 
-fn older(one: Cursor, other: Cursor) -> FeedCursor {
-    let cursor = if one.seq <= other.seq { one } else { other };
+fn feed_cursor(cursor: Cursor) -> FeedCursor {
     FeedCursor {
         epoch: cursor.epoch,
         seq: cursor.seq.0,

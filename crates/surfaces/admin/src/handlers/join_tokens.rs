@@ -3,10 +3,9 @@ use crate::refusal::Refusal;
 use axum::response::Response;
 use http::StatusCode;
 use signet_api::{JoinString, JoinTokenReply, JoinTokenRequest};
-use signet_crypto::{Secret, digest};
+use signet_crypto::Secret;
 use signet_decision::Caller;
 use signet_id::SpiffeId;
-use signet_keys::{KeyState, Keys, Purpose};
 use signet_registry::JoinTokenWish;
 use signet_time::format_duration;
 
@@ -23,7 +22,7 @@ pub(crate) async fn create(caller: Caller, mut call: Call) -> Result<Response, R
     let join = JoinString {
         trust_domain: deps.registry.trust_domain().clone(),
         servers: deps.advertised.clone(),
-        root_hashes: root_hashes(&deps.keys),
+        root_hashes: deps.keys.root_hashes(),
         token: Secret::new(secret.expose().into_bytes()),
     };
     let reply_doc = JoinTokenReply {
@@ -32,13 +31,4 @@ pub(crate) async fn create(caller: Caller, mut call: Call) -> Result<Response, R
         spiffe_id: token.node_id(deps.registry.trust_domain()),
     };
     reply(StatusCode::CREATED, &reply_doc)
-}
-
-/// SHA-256 of each root that a new node may meet: the active and the prepared ones that were not called off.
-fn root_hashes(keys: &Keys) -> Vec<[u8; 32]> {
-    keys.published(Purpose::X509Root)
-        .iter()
-        .filter(|key| key.state() < KeyState::Draining && !key.is_tainted())
-        .filter_map(|key| key.certificate().map(|der| digest::sha256(der)))
-        .collect()
 }

@@ -121,6 +121,61 @@ async fn a_change_of_keys_is_sent() {
 }
 
 #[tokio::test]
+async fn another_state_has_another_cursor() {
+    let world = World::with_lagging_keys("dev.test").await;
+    let node = world.join().await;
+    let mut stream = open(&world, &node).await.greeted().await;
+    let mut states = vec![stream.state().await];
+    for number in 0..4 {
+        world.entry(&format!("/w/{number}"), None).await;
+        states.push(stream.state().await);
+    }
+    let kid = world
+        .keys
+        .active(signet_keys::Purpose::JwtSvid)
+        .unwrap()
+        .kid()
+        .to_owned();
+    world.keys.taint(&kid, world.origin()).await.unwrap();
+    states.push(stream.state().await);
+    let places: Vec<_> = states.iter().map(|state| state.cursor.seq).collect();
+    assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
+    let newest = world.registry.followed().seq().max(world.keys.followed().seq());
+    assert_eq!(
+        places.last(),
+        Some(&newest.0),
+        "and it is the place of what is shown"
+    );
+}
+
+#[tokio::test]
+async fn the_same_cursor_has_the_same_content_when_time_goes_by() {
+    let world = World::new("dev.test").await;
+    let node = world.join().await;
+    let draft = signet_registry::NewEntry {
+        spiffe_id: "spiffe://dev.test/short".into(),
+        selectors: vec!["unix:uid:1".into()],
+        expires_at: Some((world.clock.now() + core::time::Duration::from_secs(60)).to_string()),
+        ..signet_registry::NewEntry::default()
+    };
+    world.registry.create(&[draft], world.origin()).await.unwrap();
+    let before = open(&world, &node).await.greeted().await.state().await;
+    world.clock.advance(core::time::Duration::from_secs(60));
+    // The agent knows the end by itself; the entry goes with the next sweep, which is a change.
+    let after = open(&world, &node).await.greeted().await.state().await;
+    assert_eq!(
+        (before.cursor.seq, paths(&before)),
+        (after.cursor.seq, paths(&after))
+    );
+    assert_eq!(after.entries[0].expires_at, Some(world.clock.now()));
+    let mut stream = open(&world, &node).await.greeted().await;
+    stream.state().await;
+    world.registry.sweep(world.clock.now()).await.unwrap();
+    let swept = stream.state().await;
+    assert!(swept.entries.is_empty() && swept.cursor.seq > after.cursor.seq);
+}
+
+#[tokio::test]
 async fn a_slow_reader_finds_the_newest_state_and_not_all_between() {
     let world = World::new("dev.test").await;
     let node = world.join().await;

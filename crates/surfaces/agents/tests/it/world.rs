@@ -52,6 +52,15 @@ pub(crate) struct Node {
 
 impl World {
     pub(crate) async fn new(domain: &str) -> Self {
+        Self::make(domain, true).await
+    }
+
+    /// A world whose keys follow the log only when they must: they lag behind the registry.
+    pub(crate) async fn with_lagging_keys(domain: &str) -> Self {
+        Self::make(domain, false).await
+    }
+
+    async fn make(domain: &str, keys_follow: bool) -> Self {
         let domain = TrustDomain::parse(domain).unwrap();
         let clock = ManualClock::default();
         let shared: SharedClock = Arc::new(clock.clone());
@@ -66,9 +75,12 @@ impl World {
         keys.ensure(clock.now()).await.unwrap();
         let keys = Arc::new(keys);
         let registry = Arc::new(Registry::open(log, domain.clone()).await.unwrap());
-        let (followed_registry, followed_keys) = (Arc::clone(&registry), Arc::clone(&keys));
-        tokio::spawn(async move { followed_registry.followed().follow().await });
-        tokio::spawn(async move { followed_keys.followed().follow().await });
+        let followed = Arc::clone(&registry);
+        tokio::spawn(async move { followed.followed().follow().await });
+        if keys_follow {
+            let followed = Arc::clone(&keys);
+            tokio::spawn(async move { followed.followed().follow().await });
+        }
         let authority = Authority::new(
             Arc::clone(&keys),
             recorder,
