@@ -74,14 +74,17 @@ impl FileSeal {
             .mode(0o600)
             .open(path)
             .map_err(|e| refuse(SealFileFault::Io(e)))?;
-        file.write_all(&*key)
-            .and_then(|()| file.sync_all())
-            .map_err(|e| refuse(SealFileFault::Io(e)))?;
-        // The name must survive a crash as well as the bytes: keys sealed under a lost key are lost.
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))
-            .and_then(|folder| folder.sync_all())
-            .map_err(|e| refuse(SealFileFault::Io(e)))?;
+        // The name must survive a crash as well as the bytes: keys sealed under a lost key are lost.
+        let kept = file
+            .write_all(&*key)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| File::open(folder.unwrap_or(Path::new(".")))?.sync_all());
+        if let Err(error) = kept {
+            // Half a key would be in the way of the next attempt. Best effort: the first error is the one to tell.
+            let _ = std::fs::remove_file(path);
+            return Err(refuse(SealFileFault::Io(error)));
+        }
         Self::with_key(path, &key)
     }
 

@@ -1,3 +1,4 @@
+use crate::storage;
 use core::time::Duration;
 use serde::Deserialize;
 use signet_id::{SpiffeId, TrustDomain};
@@ -193,7 +194,7 @@ fn check(file: &File, report: &mut Report<'_>) {
             report.at("seal", "the key's path is not a whole path, beginning with `/`");
         }
         // Whoever copies the directory must not get the key with it.
-        Ok(SealChoice::File(key)) if key.starts_with(&file.data_dir) => {
+        Ok(SealChoice::File(key)) if storage::is_inside(&key, &file.data_dir) => {
             report.at(
                 "seal",
                 "the key lies inside `data_dir`, beside what it seals: keep it elsewhere",

@@ -69,7 +69,7 @@ impl Handle {
         &self.metrics
     }
 
-    /// The root certificates, active and prepared, as PEM.
+    /// The root certificates that are accepted, without those that were called off, as PEM.
     #[must_use]
     pub fn root_pem(&self) -> String {
         let roots = crate::trust::roots(&self.keys);
@@ -90,7 +90,7 @@ impl Handle {
         JoinString {
             trust_domain: self.trust_domain().clone(),
             servers: self.advertised.clone(),
-            root_hashes: crate::trust::root_hashes(&self.keys),
+            root_hashes: self.keys.root_hashes(),
             token: signet_crypto::Secret::new(secret.expose().into_bytes()),
         }
         .encode()

@@ -1,13 +1,14 @@
-use crate::storage::{self, Opened};
+use crate::storage::{self, Hold, Opened};
 use crate::{Config, ServerError};
 use serde::Serialize;
 use signet_crypto::digest;
 use signet_id::TrustDomain;
-use signet_keys::{FileSeal, Keys, KeysConfig, Purpose, X509Algorithm};
+use signet_keys::{FileSeal, Keys, KeysConfig, KeysError, Purpose, SealFileFault, X509Algorithm};
 use signet_record::Recorder;
 use signet_time::SharedClock;
 use signet_x509::pem;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,39 +54,70 @@ pub async fn init(options: InitOptions, clock: SharedClock) -> Result<InitSummar
     let seal_key =
         std::path::absolute(storage::seal_path(&options.seal)?).map_err(storage::unusable(&options.dir))?;
     let dir = std::path::absolute(&options.dir).map_err(storage::unusable(&options.dir))?;
-    if seal_key.starts_with(&dir) {
+    if storage::is_inside(&seal_key, &dir) {
         return Err(ServerError::SealInside { key: seal_key });
     }
-    let was_there = dir.exists();
-    storage::make_dir(&dir)?;
+    let made_dir = storage::make_dir(&dir)?;
+    // Held to the end, so that what is found in it afterwards is ours alone.
+    let _hold = storage::claim(&dir, Hold::Alone).map_err(storage::unusable(&dir))?;
     if !storage::is_empty(&dir)? {
         return Err(ServerError::NotEmpty { dir });
     }
-    let seal_key_made = !seal_key.exists();
-    let made = fill(&options, &dir, &seal_key, seal_key_made, clock).await;
+    let mut key = None;
+    let made = fill(&options, &dir, &seal_key, &mut key, clock).await;
     if made.is_err() {
         // Best effort: the first error is the one to tell, and what cannot be removed is found by the next attempt.
-        clean(&dir, was_there);
-        if seal_key_made {
+        clean(&dir, made_dir);
+        if matches!(key, Some(Key::Made { alone: Some(_) })) {
             let _ = fs::remove_file(&seal_key);
         }
     }
     made
 }
 
+/// The file of the seal's key, held until the new server is there or given up.
+enum Key {
+    /// Made here. It may be removed again only while nobody else holds it: what others sealed with it would be lost.
+    Made { alone: Option<fs::File> },
+    /// Was there.
+    Found { _shared: fs::File },
+}
+
+/// Makes the seal's key or opens the one that is there.
+fn seal_with(path: &Path) -> Result<(FileSeal, Key), ServerError> {
+    match FileSeal::create(path) {
+        Ok(seal) => {
+            let alone = storage::claim(path, Hold::Alone).ok();
+            Ok((seal, Key::Made { alone }))
+        }
+        Err(KeysError::SealFile {
+            what: SealFileFault::Io(error),
+            ..
+        }) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Whatever is there is looked at before it is opened to be locked.
+            storage::open_seal(path)?;
+            let held = storage::claim(path, Hold::Shared).map_err(|error| KeysError::SealFile {
+                path: path.to_owned(),
+                what: SealFileFault::Io(error),
+            });
+            let _shared = held.map_err(ServerError::part("open the seal"))?;
+            // Now that nobody removes it: between the two looks another may have come in its place.
+            Ok((storage::open_seal(path)?, Key::Found { _shared }))
+        }
+        Err(error) => Err(ServerError::part("make the seal's key")(error)),
+    }
+}
+
 async fn fill(
     options: &InitOptions,
     dir: &Path,
     seal_key: &Path,
-    seal_key_made: bool,
+    key: &mut Option<Key>,
     clock: SharedClock,
 ) -> Result<InitSummary, ServerError> {
     storage::check_dir(dir)?;
-    let seal = if seal_key_made {
-        FileSeal::create(seal_key).map_err(ServerError::part("make the seal's key"))?
-    } else {
-        FileSeal::open(seal_key).map_err(ServerError::part("open the seal"))?
-    };
+    let (seal, held) = seal_with(seal_key)?;
+    let seal_key_made = matches!(key.insert(held), Key::Made { .. });
     let Opened {
         log, journal, seal, ..
     } = storage::open_files(dir, Arc::new(seal))?;
@@ -122,12 +154,12 @@ async fn fill(
     })
 }
 
-fn clean(dir: &Path, was_there: bool) {
-    if !was_there {
+fn clean(dir: &Path, made: bool) {
+    if made {
         let _ = fs::remove_dir_all(dir);
         return;
     }
-    // It was empty before, so everything in it is ours.
+    // It was empty when we claimed it, so everything in it is ours.
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         let _ = match entry.file_type() {

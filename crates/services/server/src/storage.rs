@@ -14,7 +14,7 @@ use signet_store_sqlite::SqliteLog;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// What state, keys and the record stand on.
@@ -50,7 +50,11 @@ pub(crate) fn open(storage: &Storage, trust_domain: &TrustDomain) -> Result<Open
         Storage::Directory { dir, seal } => {
             check_dir(dir)?;
             check_marker(dir, trust_domain, Insecure::Refused)?;
-            let seal = open_seal(seal)?;
+            let key = seal_path(seal)?;
+            if is_inside(&key, dir) {
+                return Err(ServerError::SealInside { key });
+            }
+            let seal = open_seal(&key)?;
             open_files(dir, Arc::new(seal))
         }
         Storage::Insecure { dir } => {
@@ -58,6 +62,7 @@ pub(crate) fn open(storage: &Storage, trust_domain: &TrustDomain) -> Result<Open
             check_dir(dir)?;
             let key = dir.join(INSECURE_KEY);
             if !dir.join(MARKER).exists() {
+                let _hold = claim(dir, Hold::Alone).map_err(unusable(dir))?;
                 if is_empty(dir)? {
                     FileSeal::create(&key).map_err(ServerError::part("make the seal's key"))?;
                 } else if !key.exists() {
@@ -67,16 +72,70 @@ pub(crate) fn open(storage: &Storage, trust_domain: &TrustDomain) -> Result<Open
                 write_marker(dir, trust_domain, true)?;
             }
             check_marker(dir, trust_domain, Insecure::Expected)?;
-            let seal = FileSeal::open(&key).map_err(ServerError::part("open the seal"))?;
-            open_files(dir, Arc::new(seal))
+            open_files(dir, Arc::new(open_seal(&key)?))
         }
     }
 }
 
-/// Opens the seal that `text` names.
-pub(crate) fn open_seal(text: &str) -> Result<FileSeal, ServerError> {
-    let path = seal_path(text)?;
-    FileSeal::open(&path).map_err(ServerError::part("open the seal"))
+/// How something is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// By nobody else.
+    Alone,
+    /// Beside others that only use it.
+    Shared,
+}
+
+/// Holds the file or directory `path` against others that set up a server, until the answer is dropped.
+pub(crate) fn claim(path: &Path, hold: Hold) -> io::Result<fs::File> {
+    let busy = || {
+        let why = "another process is just setting up a server with it";
+        io::Error::new(io::ErrorKind::ResourceBusy, why)
+    };
+    let file = fs::File::open(path)?;
+    let locked = match hold {
+        Hold::Alone => file.try_lock(),
+        Hold::Shared => file.try_lock_shared(),
+    };
+    locked.map_err(|e| match e {
+        fs::TryLockError::WouldBlock => busy(),
+        fs::TryLockError::Error(error) => error,
+    })?;
+    // Whoever held it before may have removed it: then what is locked is not what `path` names.
+    let (held, named) = (file.metadata()?, fs::metadata(path)?);
+    if (held.dev(), held.ino()) != (named.dev(), named.ino()) {
+        return Err(busy());
+    }
+    Ok(file)
+}
+
+/// Whether `file` lies in `dir` or below, by whatever way it is named.
+pub(crate) fn is_inside(file: &Path, dir: &Path) -> bool {
+    resolved(file.parent().unwrap_or(file)).starts_with(resolved(dir))
+}
+
+/// `path` without links and `..`, as far as it exists; what does not exist is taken as it is written.
+fn resolved(path: &Path) -> PathBuf {
+    let mut found = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            // What was found so far has no links, so that its parent is the one before.
+            Component::ParentDir => {
+                found.pop();
+            }
+            part => {
+                found.push(part);
+                found = found.canonicalize().unwrap_or(found);
+            }
+        }
+    }
+    found
+}
+
+/// Opens the seal whose key is the file `key`.
+pub(crate) fn open_seal(key: &Path) -> Result<FileSeal, ServerError> {
+    FileSeal::open(key).map_err(ServerError::part("open the seal"))
 }
 
 /// The key file that `text` names.
@@ -108,11 +167,11 @@ pub(crate) fn open_files(dir: &Path, seal: Arc<dyn Seal>) -> Result<Opened, Serv
     })
 }
 
-/// Makes `dir` for this user alone, unless it is there.
-pub(crate) fn make_dir(dir: &Path) -> Result<(), ServerError> {
+/// Makes `dir` for this user alone, unless it is there. Returns whether it was made.
+pub(crate) fn make_dir(dir: &Path) -> Result<bool, ServerError> {
     match fs::DirBuilder::new().mode(0o700).create(dir) {
-        Ok(()) => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(source) => Err(unusable(dir)(source)),
     }
 }

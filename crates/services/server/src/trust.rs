@@ -2,7 +2,6 @@
 
 use crate::ServerError;
 use arc_swap::ArcSwap;
-use signet_crypto::digest;
 use signet_fault::chain;
 use signet_keys::{Keys, Purpose};
 use signet_time::{SharedClock, UnixTime};
@@ -11,18 +10,14 @@ use signet_x509::Der;
 use std::sync::Arc;
 use tracing::error;
 
-/// The root certificates that are published.
+/// The root certificates that are published and were not called off.
 pub(crate) fn roots(keys: &Keys) -> Vec<Der> {
     let roots = keys.published(Purpose::X509Root);
     roots
         .iter()
+        .filter(|key| !key.is_tainted())
         .filter_map(|key| key.certificate().cloned())
         .collect()
-}
-
-/// SHA-256 of each root that is published, for join strings.
-pub(crate) fn root_hashes(keys: &Keys) -> Vec<[u8; 32]> {
-    roots(keys).iter().map(|root| digest::sha256(root)).collect()
 }
 
 /// What agents' certificates are checked against.

@@ -103,3 +103,40 @@ fn values_that_cannot_be_together_are_told() {
         assert!(told.contains(part), "expected `{part}` in:\n{told}");
     }
 }
+
+#[test]
+fn the_seals_key_is_found_inside_data_dir_by_whatever_way_it_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    std::fs::create_dir_all(root.join("data/sub")).unwrap();
+    std::fs::create_dir(root.join("keys")).unwrap();
+    std::os::unix::fs::symlink(root.join("data"), root.join("alias")).unwrap();
+    std::os::unix::fs::symlink(root.join("data/sub"), root.join("keys/deep")).unwrap();
+    let with = |data: &str, key: &str| {
+        WHOLE
+            .replace("/var/lib/signet", root.join(data).to_str().unwrap())
+            .replace("/etc/signet/seal.key", root.join(key).to_str().unwrap())
+    };
+    for (data, key) in [
+        ("data", "data/k"),
+        ("data", "keys/../data/k"),
+        ("data", "alias/k"),
+        ("alias", "data/k"),
+        ("data", "keys/deep/k"),
+        ("data", "keys/deep/../k"),
+        ("data/../data", "data/sub/not/yet/k"),
+        ("absent", "absent/k"),
+        ("absent", "absent/../keys/../absent/k"),
+    ] {
+        let told = mistakes(&with(data, key));
+        assert!(told.contains("inside `data_dir`"), "{data} {key}:\n{told}");
+    }
+    for (data, key) in [
+        ("data", "keys/k"),
+        ("data", "data/../keys/k"),
+        ("data", "database/k"),
+        ("data/sub", "alias/k"),
+    ] {
+        Config::parse(&with(data, key), Path::new("server.toml")).unwrap();
+    }
+}

@@ -1,12 +1,20 @@
-use crate::world::{ask, clock, config, create_entry, domain, start};
+use crate::world::{ask, clock, config, create_entry, domain, join_string, start};
 use http::Method;
+use signet_api::JoinString;
+use signet_crypto::digest;
 use signet_fault::Coded as _;
 use signet_id::TrustDomain;
-use signet_keys::X509Algorithm;
+use signet_journal_file::FileJournal;
+use signet_keys::{FileSeal, IssuingKey, Keys, KeysConfig, Purpose, Urgency, X509Algorithm};
+use signet_record::Recorder;
+use signet_registry::JoinTokenWish;
 use signet_server::{Config, InitOptions, InitSummary, Server, ServerError, Storage, init};
+use signet_store::Origin;
+use signet_store_sqlite::SqliteLog;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 fn options(dir: &Path) -> InitOptions {
     InitOptions {
@@ -115,6 +123,19 @@ async fn the_seals_key_does_not_lie_beside_the_data() {
         ..options(dir.path())
     };
     assert_eq!(init(inside, clock()).await.unwrap_err().code(), "SGSV006");
+    // Nor by another name of the same place.
+    std::os::unix::fs::symlink(dir.path(), dir.path().join("alias")).unwrap();
+    for key in ["x/../server/seal.key", "alias/server/seal.key"] {
+        let inside = InitOptions {
+            seal: format!("file={}", dir.path().join(key).display()),
+            ..options(dir.path())
+        };
+        assert_eq!(
+            init(inside, clock()).await.unwrap_err().code(),
+            "SGSV006",
+            "{key}"
+        );
+    }
     for absent in ["systemd", "tpm", "passphrase"] {
         let other = InitOptions {
             seal: absent.into(),
@@ -125,6 +146,156 @@ async fn the_seals_key_does_not_lie_beside_the_data() {
         assert!(signet_fault::chain(&error).contains(absent));
     }
     assert!(!dir.path().join("server").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_does_not_run_with_its_key_beside_the_data() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path()).await;
+    let inside = dir.path().join("server/seal.key");
+    fs::rename(dir.path().join("seal.key"), &inside).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("server"), dir.path().join("keys")).unwrap();
+    let config = Config {
+        storage: Storage::Directory {
+            dir: dir.path().join("server"),
+            seal: format!("file={}", dir.path().join("keys/seal.key").display()),
+        },
+        ..config(dir.path())
+    };
+    assert_eq!(refusal(config).await.code(), "SGSV006");
+}
+
+#[tokio::test]
+async fn a_failed_init_leaves_alone_what_is_not_its_own() {
+    // A link to nowhere is there, though nothing is behind it.
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("seal.key");
+    std::os::unix::fs::symlink(dir.path().join("nowhere"), &key).unwrap();
+    let error = init(options(dir.path()), clock()).await.unwrap_err();
+    assert_eq!(error.code(), "SGKY003", "{error}");
+    assert!(key.symlink_metadata().is_ok() && !dir.path().join("nowhere").exists());
+    assert!(!dir.path().join("server").exists());
+    fs::remove_file(&key).unwrap();
+
+    // Another init is at work in the directory, which is still empty.
+    let server = dir.path().join("server");
+    fs::create_dir(&server).unwrap();
+    fs::set_permissions(&server, fs::Permissions::from_mode(0o700)).unwrap();
+    let other = fs::File::open(&server).unwrap();
+    other.lock().unwrap();
+    let error = init(options(dir.path()), clock()).await.unwrap_err();
+    assert_eq!(error.code(), "SGSV002", "{error}");
+    assert!(server.exists() && !key.exists());
+    drop(other);
+
+    // Another init has just made the seal's key and may yet take it back.
+    fs::write(&key, [7; 32]).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let other = fs::File::open(&key).unwrap();
+    other.lock().unwrap();
+    let error = init(options(dir.path()), clock()).await.unwrap_err();
+    assert_eq!(error.code(), "SGKY003", "{error}");
+    assert_eq!(fs::read(&key).unwrap(), [7; 32]);
+    drop(other);
+    assert!(!made(dir.path()).await.seal_key_made);
+}
+
+/// The loser takes nothing from the winner: what one of them made opens afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_inits_at_once_the_losers_harm_nobody() {
+    for same_directory in [true, false] {
+        for _ in 0..8 {
+            let dir = tempfile::tempdir().unwrap();
+            let started = Arc::new(tokio::sync::Barrier::new(4));
+            let tasks: Vec<_> = (0..4)
+                .map(|n| {
+                    let mut options = options(dir.path());
+                    if !same_directory {
+                        options.dir = dir.path().join(format!("server-{n}"));
+                    }
+                    let started = started.clone();
+                    tokio::spawn(async move {
+                        started.wait().await;
+                        init(options, clock()).await
+                    })
+                })
+                .collect();
+            let mut won = Vec::new();
+            for task in tasks {
+                won.extend(task.await.unwrap().ok());
+            }
+            assert!(if same_directory {
+                won.len() == 1
+            } else {
+                !won.is_empty()
+            });
+            assert_eq!(won.iter().filter(|summary| summary.seal_key_made).count(), 1);
+            for summary in won {
+                let config = Config {
+                    storage: Storage::Directory {
+                        dir: summary.dir.clone(),
+                        seal: format!("file={}", summary.seal_key.display()),
+                    },
+                    ..config(dir.path())
+                };
+                let server = start(config).await;
+                assert_eq!(server.root_pem(), summary.root_pem);
+                server.shutdown();
+                server.finished().await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_string_of_the_handle_names_no_root_that_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path()).await;
+    let (tainted, draining) = called_off(dir.path()).await;
+    let server = start(run_config(dir.path())).await;
+    let text = server.join_string(&JoinTokenWish::default()).await.unwrap();
+    let by_handle = JoinString::parse(&text).unwrap().root_hashes;
+    assert!(!by_handle.is_empty());
+    assert!(by_handle.iter().all(|hash| ![tainted, draining].contains(hash)));
+    assert_eq!(
+        by_handle,
+        join_string(&server).await.root_hashes,
+        "as the API says"
+    );
+    server.shutdown();
+    server.finished().await.unwrap();
+}
+
+/// Rotates the root of the server in `dir` and taints the one after it: the hashes of the one that drains and of the
+/// one that is tainted.
+async fn called_off(dir: &Path) -> ([u8; 32], [u8; 32]) {
+    let log = SqliteLog::open(&dir.join("server/state.db")).unwrap();
+    let journal = FileJournal::open(&dir.join("server/journal")).unwrap();
+    let seal = FileSeal::open(&dir.join("seal.key")).unwrap();
+    let keys = Keys::open(
+        Arc::new(log),
+        Arc::new(seal),
+        Recorder::new(Arc::new(journal)),
+        KeysConfig::new(domain()),
+    )
+    .await
+    .unwrap();
+    let origin = || Origin::new("test", "test", clock().now());
+    let active = || keys.active(Purpose::X509Root).unwrap();
+    let hash = |key: &IssuingKey| digest::sha256(key.certificate().unwrap());
+    let first = active();
+    keys.rotate(Purpose::X509Root, Urgency::Emergency, origin())
+        .await
+        .unwrap();
+    let second = active();
+    keys.taint(second.kid(), origin()).await.unwrap();
+    let published = keys.published(Purpose::X509Root);
+    let still = |key: &IssuingKey| published.iter().any(|other| other.kid() == key.kid());
+    assert!(
+        still(&first) && still(&second),
+        "both are still accepted by somebody"
+    );
+    (hash(&second), hash(&first))
 }
 
 #[tokio::test(flavor = "multi_thread")]
