@@ -293,6 +293,19 @@ impl Registry {
         Err(RegistryError::Contended { attempts: ATTEMPTS })
     }
 
+    /// Commits a change that changes nothing: to find out whether the log takes changes.
+    ///
+    /// # Errors
+    /// [`RegistryError::Commit`].
+    pub async fn try_write(&self, now: UnixTime) -> Result<(), RegistryError> {
+        // No token has this hash.
+        let key = Bytes::from_static(&[0; 32]);
+        let batch = Batch::new(Origin::new("system", "whether changes are taken", now))
+            .with(Change::delete(JOIN_TOKEN, SCHEMA, key));
+        let taken = self.followed().log().commit(batch).await;
+        taken.map(drop).map_err(RegistryError::Commit)
+    }
+
     /// Removes what is over at `now`: expired entries and join tokens, and nodes that had no valid SVID for
     /// [`NODE_KEPT`]; banned ones stay. At most one commit; returns how many records went.
     ///

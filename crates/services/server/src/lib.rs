@@ -13,6 +13,7 @@ mod start;
 mod storage;
 mod trust;
 mod upkeep;
+mod watched;
 
 pub use config::{Config, Storage};
 pub use error::{Cause, REGISTER, ServerError};

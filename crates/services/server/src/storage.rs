@@ -4,6 +4,7 @@
 //! finished. `DIR/state.db` is the change log, `DIR/journal` the record.
 
 use crate::health::Probe;
+use crate::watched::{WatchedJournal, WatchedLog};
 use crate::{ServerError, Storage};
 use signet_id::TrustDomain;
 use signet_journal_file::FileJournal;
@@ -159,11 +160,14 @@ pub(crate) fn open_files(dir: &Path, seal: Arc<dyn Seal>) -> Result<Opened, Serv
         let journal = watched.upgrade()?;
         journal.broken().map(|why| format!("record: {why}"))
     });
+    let (log, journal) = (WatchedLog::new(Arc::new(log)), WatchedJournal::new(journal));
+    let (log_probe, full_probe) = (log.probe(), journal.probe());
     Ok(Opened {
         log: Arc::new(log),
-        journal,
+        journal: Arc::new(journal),
         seal,
-        probes: vec![journal_probe],
+        // A record that is broken for good says so better than the last refusal does.
+        probes: vec![log_probe, Box::new(move || journal_probe().or_else(&full_probe))],
     })
 }
 

@@ -1,0 +1,214 @@
+//! The ports of storage, watched for refused writes: a server that cannot write is not ready.
+
+use crate::health::Probe;
+use bytes::Bytes;
+use signet_fault::{Coded, chain};
+use signet_store::{
+    Batch, BoxFuture, ChangeLog, CommitError, Committed, Cursor, Index, Journal, JournalError, Seq, Snapshot,
+    StoreError, Tail,
+};
+use signet_time::UnixTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// Why the last write was refused, until one is taken.
+#[derive(Clone, Default)]
+struct Refusal(Arc<Mutex<Option<String>>>);
+
+impl Refusal {
+    fn set(&self, why: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    fn refused<E: Coded>(&self, error: &E) {
+        self.set(Some(format!("{} [{}]", chain(error), error.code())));
+    }
+
+    fn probe(&self, part: &'static str) -> Probe {
+        let why = self.clone();
+        Box::new(move || {
+            let why = why.0.lock().unwrap_or_else(PoisonError::into_inner);
+            why.as_ref().map(|why| format!("{part}: {why}"))
+        })
+    }
+}
+
+/// A change log that remembers whether it takes writes.
+pub(crate) struct WatchedLog {
+    inner: Arc<dyn ChangeLog>,
+    refusal: Refusal,
+}
+
+impl WatchedLog {
+    pub(crate) fn new(inner: Arc<dyn ChangeLog>) -> Self {
+        Self {
+            inner,
+            refusal: Refusal::default(),
+        }
+    }
+
+    pub(crate) fn probe(&self) -> Probe {
+        self.refusal.probe("change log")
+    }
+
+    fn pruned<'a>(
+        &'a self,
+        work: BoxFuture<'a, Result<u64, StoreError>>,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let outcome = work.await;
+            match &outcome {
+                // Nothing to forget is nothing written.
+                Ok(0) => {}
+                Ok(_) => self.refusal.set(None),
+                Err(error) => self.refusal.refused(error),
+            }
+            outcome
+        })
+    }
+}
+
+impl ChangeLog for WatchedLog {
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, CommitError>> {
+        let work = self.inner.commit(batch);
+        Box::pin(async move {
+            let outcome = work.await;
+            match &outcome {
+                Ok(_) => self.refusal.set(None),
+                Err(error @ (CommitError::Unavailable(_) | CommitError::Unknown(_))) => {
+                    self.refusal.refused(error);
+                }
+                // These say nothing about the disk.
+                Err(_) => {}
+            }
+            outcome
+        })
+    }
+
+    fn load(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+        self.inner.load()
+    }
+
+    fn tail(&self, after: Cursor, limit: usize) -> BoxFuture<'_, Result<Tail, StoreError>> {
+        self.inner.tail(after, limit)
+    }
+
+    fn head(&self) -> watch::Receiver<Seq> {
+        self.inner.head()
+    }
+
+    fn prune(&self, before: Seq) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.pruned(self.inner.prune(before))
+    }
+
+    fn prune_older(&self, before: UnixTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.pruned(self.inner.prune_older(before))
+    }
+}
+
+/// A journal that remembers whether it takes records.
+pub(crate) struct WatchedJournal {
+    inner: Arc<dyn Journal>,
+    refusal: Refusal,
+}
+
+impl WatchedJournal {
+    pub(crate) fn new(inner: Arc<dyn Journal>) -> Self {
+        Self {
+            inner,
+            refusal: Refusal::default(),
+        }
+    }
+
+    pub(crate) fn probe(&self) -> Probe {
+        self.refusal.probe("record")
+    }
+}
+
+impl Journal for WatchedJournal {
+    fn append(&self, record: Bytes) -> BoxFuture<'_, Result<Index, JournalError>> {
+        let work = self.inner.append(record);
+        Box::pin(async move {
+            let outcome = work.await;
+            match &outcome {
+                Ok(_) => self.refusal.set(None),
+                Err(error @ (JournalError::Unavailable(_) | JournalError::Unknown(_))) => {
+                    self.refusal.refused(error);
+                }
+                Err(_) => {}
+            }
+            outcome
+        })
+    }
+
+    fn range(&self, from: Index, limit: usize) -> BoxFuture<'_, Result<Vec<(Index, Bytes)>, JournalError>> {
+        self.inner.range(from, limit)
+    }
+
+    fn next_index(&self) -> Index {
+        self.inner.next_index()
+    }
+
+    fn prune_before(&self, before: Index) -> BoxFuture<'_, Result<(), JournalError>> {
+        self.inner.prune_before(before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::Health;
+    use signet_id::TrustDomain;
+    use signet_net::CancellationToken;
+    use signet_registry::{JoinTokenWish, Registry};
+    use signet_store::Origin;
+    use signet_store::faulty::{Fault, FaultyJournal, FaultyLog, Op};
+    use signet_store::memory::{MemoryJournal, MemoryLog};
+
+    #[tokio::test]
+    async fn a_server_that_cannot_write_is_not_ready_until_it_can_again() {
+        for fault in Fault::ALL {
+            let faulty = FaultyLog::new(Arc::new(MemoryLog::new()));
+            let log = WatchedLog::new(Arc::new(faulty.clone()));
+            let records = FaultyJournal::new(Arc::new(MemoryJournal::new()));
+            let journal = WatchedJournal::new(Arc::new(records.clone()));
+            let probes = vec![log.probe(), journal.probe()];
+            let domain = TrustDomain::parse("dev.test").unwrap();
+            let registry = Arc::new(Registry::open(Arc::new(log), domain).await.unwrap());
+            let health = Health::new(Arc::clone(&registry), CancellationToken::new(), probes);
+            let origin = || Origin::new("test", "test", UnixTime::EPOCH);
+            assert_eq!(health.now().status, "ready");
+
+            faulty.plan(Op::Commit, 1, Fault::Refused);
+            let wish = JoinTokenWish::default();
+            assert!(registry.create_join_token(&wish, origin()).await.is_err());
+            let told = health.now();
+            assert_eq!((told.status, told.reasons.len()), ("failing", 1));
+            assert!(told.reasons[0].starts_with("change log: "), "{told:?}");
+            // Reads and what is refused for its own sake do not mend it.
+            registry.followed().catch_up().await.unwrap();
+            assert!(
+                registry
+                    .followed()
+                    .log()
+                    .commit(Batch::new(origin()))
+                    .await
+                    .is_err()
+            );
+            assert_eq!(health.now().status, "failing");
+            // The attempt that upkeep makes does, once it is taken.
+            faulty.plan(Op::Commit, 1, fault);
+            registry.try_write(UnixTime::EPOCH).await.unwrap_err();
+            assert_eq!(health.now().status, "failing");
+            registry.try_write(UnixTime::EPOCH).await.unwrap();
+            assert_eq!(health.now().status, "ready");
+
+            records.plan(Op::Append, 1, fault);
+            journal.append(Bytes::from_static(b"x")).await.unwrap_err();
+            let told = health.now();
+            assert!(told.reasons[0].starts_with("record: "), "{told:?}");
+            journal.append(Bytes::from_static(b"x")).await.unwrap();
+            assert_eq!(health.now().status, "ready");
+        }
+    }
+}
