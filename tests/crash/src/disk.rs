@@ -324,7 +324,7 @@ fn bytes_after(node: &Node, loss: &mut Loss) -> Vec<u8> {
     // How many of the changes a sector, or the length, has seen. A sector is written whole, so it never has a later
     // change without an earlier one.
     let all = node.unsynced.len() as u64;
-    let luck = [1, 5, 9][dice.below(3) as usize];
+    let luck = 1 + 4 * dice.below(3);
     let seen = |dice: &mut Dice| match dice.below(10) {
         9 => dice.below(all + 1),
         other if other < luck => all,

@@ -9,7 +9,7 @@ use signet_store::{
 };
 use signet_time::UnixTime;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -37,6 +37,7 @@ pub struct SqliteLog {
     queue: Arc<Queue<Job>>,
     head: watch::Sender<Seq>,
     reader: Arc<Reader>,
+    broken: Arc<OnceLock<String>>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -86,6 +87,7 @@ impl SqliteLog {
         };
         let queue = Arc::new(Queue::new(QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX));
         let head = watch::Sender::new(cursor.seq);
+        let broken = Arc::new(OnceLock::new());
         let writer = Writer {
             conn,
             path: path.clone(),
@@ -93,7 +95,7 @@ impl SqliteLog {
             cursor,
             head: head.clone(),
             queue: Arc::clone(&queue),
-            broken: None,
+            broken: Arc::clone(&broken),
             _lock: lock,
         };
         let writer = std::thread::Builder::new()
@@ -104,8 +106,15 @@ impl SqliteLog {
             queue,
             head,
             reader: Arc::new(reader),
+            broken,
             writer: Some(writer),
         })
+    }
+
+    /// Why no change is written until restart, if so.
+    #[must_use]
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
     }
 
     fn prune_before(&self, before: Before) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -9,7 +9,7 @@ use signet_store::group::{CloseOnDrop, Queue};
 use signet_store::{Batch, Cause, Change, CommitError, Committed, Cursor, Kind, Seq, StoreError, chain};
 use signet_time::UnixTime;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{oneshot, watch};
 
 /// What the writer is asked to do.
@@ -50,7 +50,7 @@ pub(crate) struct Writer {
     pub(crate) head: watch::Sender<Seq>,
     pub(crate) queue: Arc<Queue<Job>>,
     /// Why nothing may be written any more.
-    pub(crate) broken: Option<String>,
+    pub(crate) broken: Arc<OnceLock<String>>,
     // Last, so that the connection is closed before the file is anyone else's.
     pub(crate) _lock: Arc<Lock>,
 }
@@ -120,7 +120,7 @@ impl Writer {
                     }
                     Failure::Unknown(error) => {
                         self.undo(before);
-                        self.broken = Some(signet_fault::chain(&error));
+                        let _first = self.broken.set(signet_fault::chain(&error));
                         tracing::error!(path = %self.path.display(), error = %signet_fault::chain(&error), "a commit failed to sync; changes are refused until restart");
                         CommitError::Unknown(Cause::new(error))
                     }
@@ -138,7 +138,7 @@ impl Writer {
 
     /// The error for everyone, if nothing may be written any more.
     fn refusal(&self) -> Option<SqliteError> {
-        self.broken.as_ref().map(|why| SqliteError::Broken {
+        self.broken.get().map(|why| SqliteError::Broken {
             path: self.path.clone(),
             why: why.clone(),
         })
@@ -152,7 +152,7 @@ impl Writer {
             return;
         }
         if let Err(error) = self.conn.execute_batch("ROLLBACK") {
-            self.broken = Some(error.to_string());
+            let _first = self.broken.set(error.to_string());
             tracing::error!(path = %self.path.display(), %error, "roll back; changes are refused until restart");
         }
     }
@@ -346,7 +346,7 @@ impl Writer {
             .map_err(Failure::Undone)?;
         if let Err(failure) = self.commit() {
             if let Failure::Unknown(error) = &failure {
-                self.broken = Some(signet_fault::chain(error));
+                let _first = self.broken.set(signet_fault::chain(error));
             }
             return Err(failure);
         }
