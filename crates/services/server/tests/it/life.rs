@@ -142,6 +142,43 @@ async fn a_draining_server_says_that_it_is_not_ready() {
     server.finished().await.unwrap();
 }
 
+/// Callers that neither finish nor read do not keep a server from ending in its ten seconds, after which
+/// [`signet_server::Handle::finished`] would say that it did not.
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_do_not_finish_are_cut_in_time() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let node = join(&join_string(&server).await).await;
+    let mut client = node.connect(&server.addresses().agents.to_string());
+    let (_outgoing, waiting) = mpsc::channel::<v1::SyncRequest>(1);
+    // Never says hello, and is not read.
+    let mut silent = client
+        .sync(ReceiverStream::new(waiting))
+        .await
+        .unwrap()
+        .into_inner();
+    let mut endless = tokio::net::UnixStream::connect(&server.addresses().api)
+        .await
+        .unwrap();
+    let head = "POST /api/v1/entries HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+                content-length: 2\r\nexpect: 100-continue\r\n\r\n";
+    endless.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    endless.read_exact(&mut go_on).await.unwrap();
+    server.shutdown();
+    // Told long before the other is cut, and new callers find nobody.
+    assert_eq!(silent.message().await.unwrap_err().code(), Code::Unavailable);
+    let (status, _) = health(&server, "/health/ready").await;
+    assert_eq!(status, 503);
+    let agents = server.addresses().agents;
+    server.finished().await.unwrap();
+    assert!(tokio::net::TcpStream::connect(agents).await.is_err());
+    let mut rest = String::new();
+    let _ = endless.read_to_string(&mut rest).await;
+    assert!(!rest.contains("201"), "{rest}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_is_named_and_nothing_is_made() {
     let dir = tempfile::tempdir().unwrap();
