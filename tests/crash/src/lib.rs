@@ -12,7 +12,6 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
-    clippy::indexing_slicing,
     reason = "test code: a campaign ends where it cannot go on"
 )]
 
