@@ -167,6 +167,24 @@ impl Peer {
         Ok(status.groups)
     }
 
+    /// Whether it runs in our own user namespace.
+    ///
+    /// Any user can make a namespace and is privileged inside it, which since Linux 5.9 is enough to change what
+    /// `/proc/PID/exe` shows (`PR_SET_MM_MAP`): in another namespace, what a process executes is its own word. The
+    /// way back out is closed to whoever is not privileged outside, so the answer of one moment also speaks for all
+    /// earlier ones.
+    ///
+    /// It is no proof: who shares memory with a process of another namespace can be changed from there.
+    ///
+    /// # Errors
+    /// [`SysError::Changed`] if it is not the same any more, [`SysError::Proc`] if it cannot be read.
+    pub fn in_our_user_namespace(&self) -> Result<bool, SysError> {
+        let theirs = proc::user_namespace(self.inner.pid)?;
+        let ours = proc::user_namespace(std::process::id())?;
+        self.still_same()?;
+        Ok(theirs == ours)
+    }
+
     /// Opens the file that it executes, by way of the process and not by name.
     ///
     /// # Errors

@@ -53,6 +53,14 @@ pub(crate) fn executable(pid: u32) -> Result<(u64, u64, PathBuf), SysError> {
     Ok((metadata.dev(), metadata.ino(), path))
 }
 
+/// Device and inode of the user namespace, which stand for it.
+pub(crate) fn user_namespace(pid: u32) -> Result<(u64, u64), SysError> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata =
+        std::fs::metadata(format!("/proc/{pid}/ns/user")).map_err(|source| fault(pid, "ns/user", source))?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
 fn read(pid: u32, file: &'static str) -> Result<Vec<u8>, SysError> {
     let open = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(2048);
@@ -171,6 +179,11 @@ mod tests {
             executable(pid).expect("exe").2,
             std::env::current_exe().expect("exe")
         );
+        assert_eq!(
+            user_namespace(pid).expect("namespace"),
+            user_namespace(pid).expect("again")
+        );
         assert!(matches!(stat(u32::MAX), Err(SysError::PeerGone { .. })));
+        assert!(matches!(user_namespace(u32::MAX), Err(SysError::PeerGone { .. })));
     }
 }

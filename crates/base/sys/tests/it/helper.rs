@@ -8,9 +8,14 @@ use std::process::{Child, Command, Stdio};
 const TASK: &str = "SIGNET_TEST_TASK";
 const SOCKET: &str = "SIGNET_TEST_SOCKET";
 
-/// Starts a process that carries out `task`; its standard input and output are pipes.
-pub(crate) fn start(task: &str, socket: &Path) -> Child {
-    Command::new(std::env::current_exe().expect("own path"))
+/// Starts a process that carries out `task`, by way of `wrapper`, which executes its arguments; its standard input
+/// and output are pipes.
+pub(crate) fn start(wrapper: &[&str], task: &str, socket: &Path) -> Child {
+    let own = std::env::current_exe().expect("own path");
+    let own = own.to_str().expect("utf-8");
+    let line = [wrapper, &[own]].concat();
+    Command::new(line[0])
+        .args(&line[1..])
         .args(["--exact", "helper::entry", "--nocapture", "--test-threads=1"])
         .env(TASK, task)
         .env(SOCKET, socket)
@@ -18,6 +23,15 @@ pub(crate) fn start(task: &str, socket: &Path) -> Child {
         .stdout(Stdio::piped())
         .spawn()
         .expect("start the helper")
+}
+
+/// Whether this system lets its users have user namespaces, which some forbid.
+pub(crate) fn may_make_user_namespaces() -> bool {
+    Command::new("unshare")
+        .args(["-U", "true"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// What a helper does; nothing when the test runs without a task.

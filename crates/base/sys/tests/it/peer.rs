@@ -15,10 +15,15 @@ struct Connected {
 
 impl Connected {
     fn new(task: &str) -> Self {
+        Self::new_below(&[], task)
+    }
+
+    /// The same with `wrapper` in front of the helper's command line, which must execute it and not start it.
+    fn new_below(wrapper: &[&str], task: &str) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("s");
         let listener = UnixListener::bind(&path).expect("bind");
-        let child = helper::start(task, &path);
+        let child = helper::start(wrapper, task, &path);
         let (stream, _) = listener.accept().expect("accept");
         Self {
             child,
@@ -86,6 +91,32 @@ fn the_own_process_is_a_peer_too_over_tokio() {
         assert_eq!(peer.pid(), std::process::id());
         assert_eq!(peer.still_same(), Ok(()));
     });
+}
+
+#[test]
+fn a_peer_in_a_user_namespace_of_its_own_is_told() {
+    for source in SOURCES {
+        let connected = Connected::new("stay");
+        let peer = Peer::of_with(&connected.stream, source).expect("peer");
+        assert!(peer.in_our_user_namespace().expect("read"));
+    }
+    if !helper::may_make_user_namespaces() {
+        eprintln!("this system lets us make no user namespace, so there is none to be told");
+        return;
+    }
+    for source in SOURCES {
+        let mut connected = Connected::new_below(&["unshare", "-U"], "stay");
+        let peer = Peer::of_with(&connected.stream, source).expect("peer");
+        assert_eq!(peer.uid(), signet_sys::process::uid());
+        assert_eq!(peer.exe().path, std::env::current_exe().expect("own path"));
+        assert!(!peer.in_our_user_namespace().expect("read"));
+        connected.child.kill().expect("kill");
+        connected.child.wait().expect("wait");
+        assert!(matches!(
+            peer.in_our_user_namespace(),
+            Err(SysError::PeerGone { .. })
+        ));
+    }
 }
 
 #[test]

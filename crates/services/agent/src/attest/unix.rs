@@ -17,6 +17,10 @@ use tracing::{debug, info};
 /// | `unix:supplementary_gid`, `unix:supplementary_group` | `/proc/PID/status`, and names |
 /// | `unix:path` | the executable, if its name leads to the same file as seen from here |
 /// | `unix:sha256` | the executable's contents, up to a size |
+///
+/// The last two only of processes in our own user namespace: in one of its own, which any user can make, a process
+/// may name any file that it may execute as its executable. They never hold against a user who may run or trace the
+/// program in question, and belong beside a `unix:uid`.
 pub struct Unix {
     hash_bytes_max: u64,
     hashes: Hashes,
@@ -32,6 +36,42 @@ impl Unix {
             hashes: Hashes::new(),
             clock,
         }
+    }
+
+    /// All that is found, given whether the process runs in our own user namespace.
+    fn look(&self, peer: &Peer, in_our_namespace: bool) -> Result<Vec<Selector>, AgentError> {
+        let mut found = Found(Vec::new());
+        found.add("uid", peer.uid());
+        found.add("gid", peer.gid());
+        found.add_name("user", names::user(peer.uid()));
+        found.add_name("group", names::group(peer.gid()));
+        let groups = peer.groups().map_err(AgentError::Peer)?;
+        if groups.len() > GROUPS_MAX {
+            info!(
+                pid = peer.pid(),
+                groups = groups.len(),
+                max = GROUPS_MAX,
+                "caller is in too many groups: the rest is left out"
+            );
+        }
+        for gid in groups.into_iter().take(GROUPS_MAX) {
+            found.add("supplementary_gid", gid);
+            found.add_name("supplementary_group", names::group(gid));
+        }
+        if in_our_namespace {
+            if let Some(path) = visible_path(peer) {
+                found.add("path", path);
+            }
+            if let Some(hash) = self.hash(peer)? {
+                found.add("sha256", signet_crypto::digest::hex(&hash));
+            }
+        } else {
+            debug!(
+                pid = peer.pid(),
+                "caller is in another user namespace, where it may claim any executable: left out path and sha256"
+            );
+        }
+        Ok(found.0)
     }
 
     fn hash(&self, peer: &Peer) -> Result<Option<[u8; 32]>, AgentError> {
@@ -63,33 +103,11 @@ impl Attestor for Unix {
     }
 
     fn attest(&self, peer: &Peer) -> Result<Vec<Selector>, AgentError> {
-        let mut found = Found(Vec::new());
-        found.add("uid", peer.uid());
-        found.add("gid", peer.gid());
-        found.add_name("user", names::user(peer.uid()));
-        found.add_name("group", names::group(peer.gid()));
-        let groups = peer.groups().map_err(AgentError::Peer)?;
-        if groups.len() > GROUPS_MAX {
-            info!(
-                pid = peer.pid(),
-                groups = groups.len(),
-                max = GROUPS_MAX,
-                "caller is in too many groups: the rest is left out"
-            );
-        }
-        for gid in groups.into_iter().take(GROUPS_MAX) {
-            found.add("supplementary_gid", gid);
-            found.add_name("supplementary_group", names::group(gid));
-        }
-        if let Some(path) = visible_path(peer) {
-            found.add("path", path);
-        }
-        if let Some(hash) = self.hash(peer)? {
-            found.add("sha256", signet_crypto::digest::hex(&hash));
-        }
+        let in_our_namespace = peer.in_our_user_namespace().map_err(AgentError::Peer)?;
+        let found = self.look(peer, in_our_namespace)?;
         peer.still_same()
             .map_err(|changed| AgentError::Peer(changed.into()))?;
-        Ok(found.0)
+        Ok(found)
     }
 }
 
@@ -127,3 +145,29 @@ impl Found {
 
 /// Each costs a look into the name service. The kernel's own bound is 65,536.
 const GROUPS_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signet_testkit::ManualClock;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_process_in_another_user_namespace_has_neither_path_nor_sha256() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("pair");
+        let peer = Peer::of(&ours).expect("peer");
+        let unix = Unix::new(&UnixSettings::default(), Arc::new(ManualClock::default()));
+        let keys = |in_our_namespace| -> Vec<String> {
+            let found = unix.look(&peer, in_our_namespace).expect("look");
+            let key = |selector: &Selector| selector.to_string().split(':').nth(1).map(str::to_owned);
+            found.iter().filter_map(key).collect()
+        };
+        let (near, far) = (keys(true), keys(false));
+        for key in ["path", "sha256"] {
+            assert!(near.iter().any(|k| k == key), "{near:?}");
+            assert!(far.iter().all(|k| k != key), "{far:?}");
+        }
+        assert!(far.iter().any(|k| k == "uid"), "{far:?}");
+        assert_eq!(near.len(), far.len() + 2);
+    }
+}

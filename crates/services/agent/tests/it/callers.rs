@@ -1,6 +1,6 @@
 //! Whom the agent takes a caller for.
 
-use crate::helper::Giver;
+use crate::helper::{Giver, may_make_user_namespaces};
 use crate::world::{Client, World, client, entry, next, raw_call};
 use hyper_util::rt::TokioIo;
 use signet_agent::Pace;
@@ -211,4 +211,42 @@ async fn a_program_whose_file_was_removed_has_no_path_any_more() {
         .expect_err("denied");
     assert_eq!(status.code(), Code::PermissionDenied);
     assert_ne!(gone.executes().as_ref(), Some(&copy), "marked as deleted");
+}
+
+#[tokio::test]
+async fn a_caller_in_a_user_namespace_of_its_own_is_its_user_and_no_program() {
+    if !may_make_user_namespaces() {
+        eprintln!("this system lets us make no user namespace, so there is no such caller");
+        return;
+    }
+    let exe = std::env::current_exe().expect("own path");
+    let hash = signet_crypto::digest::sha256(&std::fs::read(&exe).expect("read"));
+    let with = |number, path: &str, selector: String| {
+        let mut entry = entry(number, path);
+        entry.selectors = vec![selector.parse().expect("selector")];
+        entry
+    };
+    let world = World::with(vec![
+        entry(1, "/user"),
+        with(2, "/path", format!("unix:path:{}", exe.display())),
+        with(
+            3,
+            "/sha256",
+            format!("unix:sha256:{}", signet_crypto::digest::hex(&hash)),
+        ),
+    ])
+    .await;
+    let mut near = Giver::start("end", world.socket());
+    let mut apart = Giver::start_apart("end", world.socket());
+    assert_eq!(apart.executes(), near.executes(), "the very same program");
+    for (giver, wanted) in [(&mut near, 3), (&mut apart, 1)] {
+        let stream = client(inherit(giver).await)
+            .fetch_x509svid(X509svidRequest {})
+            .await;
+        let message = next(&mut stream.expect("open").into_inner())
+            .await
+            .expect("svids");
+        assert_eq!(message.svids.len(), wanted);
+        assert_eq!(message.svids[0].spiffe_id, "spiffe://a.test/user");
+    }
 }

@@ -29,10 +29,21 @@ impl Giver {
 
     /// The same from a copy of this binary.
     pub(crate) fn start_as(program: &Path, task: &str, agent: &Path) -> Self {
+        Self::start_by(Command::new(program), task, agent)
+    }
+
+    /// The same in a user namespace of its own.
+    pub(crate) fn start_apart(task: &str, agent: &Path) -> Self {
+        let mut unshare = Command::new("unshare");
+        unshare.arg("-U").arg(std::env::current_exe().expect("own path"));
+        Self::start_by(unshare, task, agent)
+    }
+
+    fn start_by(mut command: Command, task: &str, agent: &Path) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let heir = folder.path().join("heir");
         let listener = std::os::unix::net::UnixListener::bind(&heir).expect("bind");
-        let child = Command::new(program)
+        let child = command
             .args(["--exact", "helper::entry", "--nocapture", "--test-threads=1"])
             .env(TASK, task)
             .env(AGENT, agent)
@@ -70,6 +81,15 @@ impl Drop for Giver {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether this system lets its users have user namespaces, which some forbid.
+pub(crate) fn may_make_user_namespaces() -> bool {
+    Command::new("unshare")
+        .args(["-U", "true"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// What such a process does; nothing when the test runs without a task.
