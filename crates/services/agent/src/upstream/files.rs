@@ -1,10 +1,14 @@
 //! The state directory: the node's key and what it was given for it.
 
 use crate::AgentError;
+use prost::Message as _;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use signet_crypto::{LocalKey, Secret};
+use signet_feed::{bundle_from_proto, bundle_to_proto};
 use signet_id::TrustDomain;
+use signet_jose::base64url;
+use signet_proto::agent::v1;
 use signet_trust::Bundle;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -26,8 +30,9 @@ pub(super) struct NodeFile {
     pub(super) servers: Vec<String>,
     /// The node's SVID, leaf first, as PEM.
     pub(super) chain: String,
-    /// The own domain's bundle in the SPIFFE format.
-    bundle: serde_json::Value,
+    /// The own domain's bundle as the feed brings it, in base64url: the SPIFFE format knows no taint, and a start
+    /// must not make a tainted authority a good one.
+    bundle: String,
 }
 
 impl NodeFile {
@@ -36,21 +41,19 @@ impl NodeFile {
         servers: Vec<String>,
         chain: String,
         bundle: &Bundle,
-    ) -> Result<Self, AgentError> {
-        let unreadable = || AgentError::Server("its bundle cannot be written down".to_owned());
-        let bundle = bundle.to_spiffe_json().map_err(|_| unreadable())?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             version: VERSION,
             trust_domain,
             servers,
             chain,
-            bundle: serde_json::from_slice(&bundle).map_err(|_| unreadable())?,
-        })
+            bundle: base64url::encode(&bundle_to_proto(bundle, true).encode_to_vec()),
+        }
     }
 
     pub(super) fn bundle(&self) -> Option<Bundle> {
-        let json = serde_json::to_vec(&self.bundle).ok()?;
-        Bundle::parse_spiffe(self.trust_domain.clone(), &json).ok()
+        let bytes = base64url::decode(&self.bundle)?;
+        bundle_from_proto(&v1::Bundle::decode(bytes.as_slice()).ok()?).ok()
     }
 }
 
@@ -198,13 +201,16 @@ fn file(action: &'static str, path: &Path, source: io::Error) -> AgentError {
 
 const KEY_FILE: &str = "node.key";
 const NODE_FILE: &str = "node.json";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FILE_BYTES_MAX: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use signet_crypto::KeyKind;
+    use signet_jose::{Jwk, JwkParams, JwsAlgorithm};
+    use signet_testkit::forge::Authority;
+    use signet_trust::{JwtAuthority, X509Authority};
     use std::os::unix::fs::PermissionsExt as _;
 
     fn folder() -> (tempfile::TempDir, StateDir) {
@@ -226,6 +232,43 @@ mod tests {
         assert_eq!(back.public_key(), key.public_key());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("chmod");
         assert!(matches!(state.key(), Err(AgentError::FileUnsafe { .. })));
+    }
+
+    #[test]
+    fn what_is_tainted_comes_back_tainted() {
+        let (_folder, state) = folder();
+        let trust_domain: TrustDomain = "a.test".parse().expect("domain");
+        let authority = |tainted| X509Authority {
+            certificate: Authority::root("a.test").certificate,
+            tainted,
+        };
+        let key = |kid: &str, tainted| {
+            let key = LocalKey::generate(KeyKind::P256).expect("key");
+            let params = JwkParams {
+                kid: Some(kid.to_owned()),
+                alg: Some(JwsAlgorithm::Es256),
+                use_: Some("jwt-svid".to_owned()),
+            };
+            JwtAuthority {
+                kid: kid.to_owned(),
+                jwk: Jwk::from_public_key(key.public_key(), params).expect("jwk"),
+                tainted,
+            }
+        };
+        let bundle = Bundle::new(
+            trust_domain.clone(),
+            7,
+            Some(std::time::Duration::from_secs(300)),
+            vec![authority(true), authority(false)],
+            vec![key("old", true), key("new", false)],
+        )
+        .expect("bundle");
+        let file = NodeFile::new(trust_domain, Vec::new(), String::new(), &bundle);
+        state.keep_node(&file).expect("keep");
+        let back = state.node().expect("read").expect("there");
+        assert_eq!(back.bundle(), Some(bundle));
+        let spoiled = |bundle: String| NodeFile { bundle, ..file };
+        assert_eq!(spoiled("not base64url!".to_owned()).bundle(), None);
     }
 
     #[test]
@@ -266,7 +309,7 @@ mod tests {
     #[test]
     fn broken_contents_are_told_with_their_path() {
         let (_folder, state) = folder();
-        for contents in ["", "{}", "{\"version\": 2}", "not json"] {
+        for contents in ["", "{}", "{\"version\": 1}", "{\"version\": 2}", "not json"] {
             fs::write(state.0.join(NODE_FILE), contents).expect("write");
             assert!(
                 matches!(state.node(), Err(AgentError::FileForm { .. })),
