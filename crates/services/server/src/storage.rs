@@ -154,20 +154,25 @@ pub(crate) fn seal_path(text: &str) -> Result<PathBuf, ServerError> {
 pub(crate) fn open_files(dir: &Path, seal: Arc<dyn Seal>) -> Result<Opened, ServerError> {
     let log = SqliteLog::open(&dir.join("state.db")).map_err(ServerError::part("open the change log"))?;
     let journal = FileJournal::open(&dir.join("journal")).map_err(ServerError::part("open the record"))?;
-    let journal = Arc::new(journal);
-    let watched = Arc::downgrade(&journal);
-    let journal_probe: Probe = Box::new(move || {
-        let journal = watched.upgrade()?;
-        journal.broken().map(|why| format!("record: {why}"))
+    let (log, journal) = (Arc::new(log), Arc::new(journal));
+    // Weak, so that no probe keeps the files open.
+    let (weak_log, weak_journal) = (Arc::downgrade(&log), Arc::downgrade(&journal));
+    let (log, journal) = (WatchedLog::new(log), WatchedJournal::new(journal));
+    let (log_refusal, journal_refusal) = (log.probe(), journal.probe());
+    // What is broken until restart says so better than the last refusal does.
+    let log_probe: Probe = Box::new(move || {
+        let broken = weak_log.upgrade().and_then(|log| log.broken().map(str::to_owned));
+        broken.map_or_else(&log_refusal, |why| Some(format!("change log: {why}")))
     });
-    let (log, journal) = (WatchedLog::new(Arc::new(log)), WatchedJournal::new(journal));
-    let (log_probe, full_probe) = (log.probe(), journal.probe());
+    let journal_probe: Probe = Box::new(move || {
+        let broken = weak_journal.upgrade().and_then(|j| j.broken().map(str::to_owned));
+        broken.map_or_else(&journal_refusal, |why| Some(format!("record: {why}")))
+    });
     Ok(Opened {
         log: Arc::new(log),
         journal: Arc::new(journal),
         seal,
-        // A record that is broken for good says so better than the last refusal does.
-        probes: vec![log_probe, Box::new(move || journal_probe().or_else(&full_probe))],
+        probes: vec![log_probe, journal_probe],
     })
 }
 
