@@ -81,6 +81,31 @@ pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Outcome {
     })
 }
 
+/// Takes `path`, which must not exist, for a file to be written later; so that what cannot be written is known
+/// before anything depends on it.
+pub(crate) fn reserve(path: &Path) -> Outcome {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    made.map(drop).map_err(|source| {
+        let path = path.into();
+        CliError::Write { path, source }.into()
+    })
+}
+
+/// Makes the directories above `path` that do not exist.
+pub(crate) fn make_parents(path: &Path) -> Outcome {
+    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    fs::create_dir_all(parent).map_err(|source| {
+        let path = parent.into();
+        CliError::Write { path, source }.into()
+    })
+}
+
 /// A directory of this process alone, removed with all that is in it when the value goes.
 pub(crate) struct PrivateDir(PathBuf);
 
@@ -143,6 +168,9 @@ pub(crate) fn own_dir(path: &Path) -> Outcome<PathBuf> {
     if meta.mode() & 0o022 != 0 {
         return Err(refused(format!("others may write to it (mode {:o})", meta.mode() & 0o777)).into());
     }
+    if path.join("server.toml").exists() || path.join("state.db").exists() {
+        return Err(refused("it holds a server made by `signet server init`".into()).into());
+    }
     Ok(fs::canonicalize(path).map_err(|e| refused(e.to_string()))?)
 }
 
@@ -189,6 +217,10 @@ mod tests {
         assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o700);
         fs::set_permissions(&made, fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(own_dir(&made).unwrap_err().code, "SGCL008");
+        let server = own_dir(&dir.path().join("server")).unwrap();
+        fs::write(server.join("server.toml"), "").unwrap();
+        let refused = own_dir(&server).unwrap_err();
+        assert!(refused.what.contains("signet server init"), "{}", refused.what);
         fs::write(dir.path().join("file"), "").unwrap();
         assert_eq!(own_dir(&dir.path().join("file")).unwrap_err().code, "SGCL008");
     }

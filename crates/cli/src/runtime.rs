@@ -36,6 +36,31 @@ pub(crate) fn stop_signal() -> Outcome<impl Future<Output = &'static str>> {
     })
 }
 
+/// Completes when the terminal is closed; never where that was to be ignored, as `nohup` asks.
+pub(crate) fn terminal_closed() -> Outcome<impl Future<Output = ()>> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let hangup = if is_hangup_ignored(&status) {
+        None
+    } else {
+        Some(signal(SignalKind::hangup()).map_err(CliError::Runtime)?)
+    };
+    Ok(async move {
+        match hangup {
+            Some(mut hangup) => {
+                hangup.recv().await;
+            }
+            None => std::future::pending().await,
+        }
+    })
+}
+
+/// Whether the first bit, that of SIGHUP, is set in the mask of ignored signals (proc(5)).
+fn is_hangup_ignored(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
+}
+
 /// Reads the settings again at each SIGHUP and says what came of it. For ever.
 ///
 /// What runs keeps what it started with: ports, sockets and seals cannot change under it. The signal is answered all
@@ -72,5 +97,17 @@ pub(crate) fn harden() {
     }
     if let Err(error) = signet_sys::process::raise_descriptor_limit() {
         warn!(%error, "the limit on open files stays as it is");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hangup_is_ignored_where_the_mask_says_so() {
+        assert!(is_hangup_ignored("Name:\tsignet\nSigIgn:\t0000000000001001\n"));
+        assert!(!is_hangup_ignored("SigBlk:\t1\nSigIgn:\t0000000000001000\n"));
+        assert!(!is_hangup_ignored(""));
     }
 }

@@ -1,10 +1,12 @@
 use crate::command::config;
+use crate::error::CliError;
+use crate::failure::Failure;
 use crate::{Outcome, clock, file, runtime};
 use clap::Subcommand;
 use core::time::Duration;
 use signet_agent::{Agent, AgentSettings, Pace};
 use signet_settings::HostPort;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -58,9 +60,12 @@ impl AgentCommand {
         }
         // A file named on the command line must be there; that of the settings may be gone once the node has joined.
         let join = match &run.join_file {
-            Some(path) => Some(file::read(path, JOIN_BYTES_MAX)?),
+            Some(path) => Some(join_string(path)?),
             None => std::env::var("SIGNET_JOIN").ok().filter(|text| !text.is_empty()),
         };
+        if let Some(dir) = &settings.state_dir {
+            file::make_parents(dir)?;
+        }
         runtime::harden();
         runtime::service(async {
             let stop = runtime::stop_signal()?;
@@ -85,6 +90,21 @@ impl AgentCommand {
             }
         })
     }
+}
+
+/// The join string in the file `path`.
+fn join_string(path: &Path) -> Outcome<String> {
+    let text = file::read(path, JOIN_BYTES_MAX)?;
+    if text.trim().is_empty() {
+        // What `join-token create > FILE` leaves when it fails.
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "it is empty");
+        let refused = Failure::from(CliError::Read {
+            path: path.into(),
+            source,
+        });
+        return Err(refused.next("make a join string with `signet node join-token create`"));
+    }
+    Ok(text)
 }
 
 /// From the signal to the end of the process, whatever callers do.

@@ -85,13 +85,26 @@ impl Init {
                 refused.next("name a file that does not exist: it may hold what recovers another server")
             );
         }
+        file::make_parents(&self.dir)?;
+        if let Some(key) = self.seal.strip_prefix("file=") {
+            file::make_parents(Path::new(key))?;
+        }
+        // A server whose means of recovery could not be written would be one without them.
+        if !is_printed {
+            file::reserve(&self.recovery_out)?;
+        }
         let options = InitOptions {
             dir: self.dir,
             trust_domain: self.trust_domain,
             seal: self.seal,
             x509: self.x509_alg,
         };
-        let summary = runtime::client(async { Ok(signet_server::init(options, clock::system()).await?) })?;
+        let made = runtime::client(async { Ok(signet_server::init(options, clock::system()).await?) });
+        if made.is_err() && !is_printed {
+            // Still empty, and ours.
+            let _ = std::fs::remove_file(&self.recovery_out);
+        }
+        let summary = made?;
         let recovery = recovery(&summary)?;
         let recovery_text = || String::from_utf8_lossy(recovery.expose()).into_owned();
         if !is_printed {

@@ -120,6 +120,14 @@ fn the_ready_object_has_every_field_and_the_process_ends_cleanly() {
 }
 
 #[test]
+fn a_terminal_that_is_closed_leaves_nothing_behind() {
+    let mut dev = Dev::start(&["--no-demo"]);
+    let home = dev.text("dir").to_owned();
+    assert_eq!(dev.process.end("HUP").code(), Some(0));
+    assert!(!Path::new(&home).exists());
+}
+
+#[test]
 fn ctrl_c_ends_it_as_well() {
     let mut dev = Dev::start(&["--no-demo"]);
     assert_eq!(dev.process.end("INT").code(), Some(0));

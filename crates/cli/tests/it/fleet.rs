@@ -206,6 +206,13 @@ fn init_makes_settings_that_check_and_a_recovery_file_for_its_user_alone() {
         true
     );
 
+    // Without a place for the means of recovery, nothing is made.
+    fleet.init_again("unmade", "no/such/recovery").refused("SGCL002");
+    assert!(!fleet.at("unmade").exists());
+    // Directories above are made.
+    let deep = fleet.init_again("var/lib/server", "recovery-3");
+    assert_eq!(deep.code, Some(0), "{deep:?}");
+
     // Nothing that exists is touched.
     fleet.init_again("server", "recovery-2").refused("SGSV001");
     assert!(!fleet.at("recovery-2").exists());
@@ -262,4 +269,13 @@ fn an_agent_with_nothing_to_join_with_says_what_it_needs() {
     assert!(done.err.contains("join string"), "{done:?}");
     let with_file = [args.as_slice(), &["--join-file", "/no/such/file"]].concat();
     quiet(&with_file, None).refused("SGCL001");
+    let empty = dir.path().join("join");
+    fs::write(&empty, "\n").unwrap();
+    let with_file = [args.as_slice(), &["--join-file", text(&empty)]].concat();
+    let done = quiet(&with_file, None);
+    let line = done.refused("SGCL001");
+    assert!(
+        line.contains("it is empty") && line.contains("join-token create"),
+        "{line}"
+    );
 }

@@ -89,7 +89,13 @@ impl Dev {
     }
 
     async fn serve(&self, global: &Global, dir: &Path, started: Instant) -> Outcome {
-        let stop = runtime::stop_signal()?;
+        let (signal, closed) = (runtime::stop_signal()?, runtime::terminal_closed()?);
+        let stop = async {
+            tokio::select! {
+                _ = signal => {}
+                () = closed => {}
+            }
+        };
         tokio::pin!(stop);
         let clock = clock::system();
         let wish = setup::Wish {
