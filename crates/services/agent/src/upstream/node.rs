@@ -158,6 +158,17 @@ impl Node {
         if is_news { self.keep() } else { Ok(()) }
     }
 
+    /// Whether what we show stands before `trust`; not so where an authority above it is tainted.
+    pub(super) fn stands(&self, trust: &TrustView, now: UnixTime) -> bool {
+        match signet_check::x509::verify_svid(&self.shown.chain(), trust, now) {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(node = %self.id, %error, "the node's identity stands no more, renewing it");
+                false
+            }
+        }
+    }
+
     pub(super) fn renew_at(&self) -> UnixTime {
         self.times().renew_at
     }
@@ -183,7 +194,7 @@ impl Node {
             self.servers.clone(),
             chain,
             bundle,
-        )?)
+        ))
     }
 }
 

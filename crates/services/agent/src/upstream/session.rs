@@ -83,6 +83,16 @@ async fn follow(
     applied.mark_unchanged();
     loop {
         let renew_in = renewal.due(node, clock.now());
+        if renew_in.is_zero() {
+            match renew(node, &channel, state).await {
+                Ok(()) => return End::Renewed,
+                Err(error) => {
+                    warn!(%error, not_after = %node.not_after(), "cannot renew the node's identity");
+                    renewal.failed(state);
+                    continue;
+                }
+            }
+        }
         let message = tokio::select! {
             message = stream.message() => message,
             changed = applied.changed() => {
@@ -93,14 +103,7 @@ async fn follow(
                 }
                 continue;
             }
-            () = tokio::time::sleep(renew_in) => match renew(node, &channel, state).await {
-                Ok(()) => return End::Renewed,
-                Err(error) => {
-                    warn!(%error, not_after = %node.not_after(), "cannot renew the node's identity");
-                    renewal.failed(state);
-                    continue;
-                }
-            },
+            () = tokio::time::sleep(renew_in) => continue,
         };
         let event = match message {
             Ok(Some(message)) => replica.read(&message, clock.now()),
@@ -124,6 +127,8 @@ async fn follow(
                 if let Err(error) = node.trust(&fresh.trust) {
                     warn!(%error, "cannot keep the bundle for the next start");
                 }
+                // A new connection with what is tainted would be refused: this one stands and is good for asking.
+                renewal.void = !node.stands(&fresh.trust, clock.now());
                 *served = true;
                 remote.open(channel.clone());
                 state.series.connected.set(1);
@@ -166,6 +171,8 @@ async fn renew(node: &Node, channel: &Channel, state: &State) -> Result<(), Agen
 struct Renewal {
     failures: u32,
     not_before: Option<tokio::time::Instant>,
+    /// What the node shows stands no more, however much of its life is left.
+    void: bool,
 }
 
 impl Renewal {
@@ -173,22 +180,25 @@ impl Renewal {
         Self {
             failures: 0,
             not_before: None,
+            void: false,
         }
     }
 
-    /// How long until then. Looks at the clock again now and then, because it may be set.
+    /// How long until then; zero if it is time. Looks at the clock again now and then, because it may be set.
     fn due(&self, node: &Node, now: signet_time::UnixTime) -> Duration {
         let wait = self
             .not_before
             .map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
-        node.renew_at()
-            .since(now)
-            .max(wait.unwrap_or_default())
-            .clamp(LOOK_MIN, LOOK_MAX)
+        let left = if self.void {
+            Duration::ZERO
+        } else {
+            node.renew_at().since(now)
+        };
+        left.max(wait.unwrap_or_default()).min(LOOK_MAX)
     }
 
     fn failed(&mut self, state: &State) {
-        self.not_before = Some(tokio::time::Instant::now() + state.backoff(self.failures));
+        self.not_before = Some(tokio::time::Instant::now() + state.backoff(self.failures).max(PAUSE_MIN));
         self.failures = self.failures.saturating_add(1);
     }
 }
@@ -197,5 +207,5 @@ impl Renewal {
 const REQUESTS_WAITING_MAX: usize = 8;
 /// Beyond this, tokens and certificates that are fresh here are not yet valid there.
 const SKEW_MAX: Duration = Duration::from_secs(5);
-const LOOK_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MIN: Duration = Duration::from_millis(10);
 const LOOK_MAX: Duration = Duration::from_secs(3600);

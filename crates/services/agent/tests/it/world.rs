@@ -39,7 +39,8 @@ pub(crate) const DOMAIN: &str = "a.test";
 pub(crate) struct Domain {
     pub(crate) name: TrustDomain,
     pub(crate) root: Authority,
-    intermediate: Authority,
+    /// The last one signs, those before it are tainted.
+    intermediates: Mutex<Vec<Arc<Authority>>>,
     pub(crate) jwt: LocalKey,
     pub(crate) kid: String,
 }
@@ -49,7 +50,7 @@ impl Domain {
         let root = Authority::root(name);
         Self {
             name: name.parse().expect("domain"),
-            intermediate: root.intermediate(name),
+            intermediates: Mutex::new(vec![Arc::new(root.intermediate(name))]),
             root,
             jwt: LocalKey::generate(KeyKind::P256).expect("key"),
             kid: format!("{name}-1"),
@@ -77,7 +78,38 @@ impl Domain {
     }
 
     pub(crate) fn bundle(&self) -> Bundle {
-        self.bundle_of(vec![self.x509_authority()], vec![self.jwt_authority()])
+        let intermediates = self.intermediates.lock().expect("lock");
+        let (_, tainted) = intermediates.split_last().expect("one signs");
+        let tainted = tainted.iter().map(|authority| X509Authority {
+            certificate: authority.certificate.clone(),
+            tainted: true,
+        });
+        let x509 = std::iter::once(self.x509_authority()).chain(tainted).collect();
+        let sequence = intermediates.len() as u64;
+        Bundle::new(
+            self.name.clone(),
+            sequence,
+            None,
+            x509,
+            vec![self.jwt_authority()],
+        )
+        .expect("bundle")
+    }
+
+    fn intermediate(&self) -> Arc<Authority> {
+        Arc::clone(
+            self.intermediates
+                .lock()
+                .expect("lock")
+                .last()
+                .expect("one signs"),
+        )
+    }
+
+    /// Taints the intermediate that signs and has another one sign from now on.
+    pub(crate) fn taint(&self) {
+        let next = Arc::new(self.root.intermediate(self.name.as_str()));
+        self.intermediates.lock().expect("lock").push(next);
     }
 
     pub(crate) fn bundle_of(&self, x509: Vec<X509Authority>, jwt: Vec<JwtAuthority>) -> Bundle {
@@ -94,10 +126,9 @@ impl Domain {
 
     /// The chain, root included, and the key of a server of this domain.
     pub(crate) fn server_identity(&self) -> (Vec<Der>, LocalKey) {
-        let leaf = self
-            .intermediate
-            .leaf(&format!("spiffe://{}/signet/server/one", self.name));
-        let above = [&self.intermediate, &self.root].map(|a| a.certificate.clone());
+        let intermediate = self.intermediate();
+        let leaf = intermediate.leaf(&format!("spiffe://{}/signet/server/one", self.name));
+        let above = [&*intermediate, &self.root].map(|a| a.certificate.clone());
         (std::iter::once(leaf.certificate).chain(above).collect(), leaf.key)
     }
 
@@ -114,8 +145,9 @@ impl Domain {
             not_before: now - Duration::from_secs(30),
             not_after,
         };
-        let issuer = IssuerCert::parse(&self.intermediate.certificate).expect("issuer");
-        let key = self.intermediate.local_key();
+        let intermediate = self.intermediate();
+        let issuer = IssuerCert::parse(&intermediate.certificate).expect("issuer");
+        let key = intermediate.local_key();
         let algorithm = key.public_key().kind().default_algorithm();
         let tbs = leaf.tbs(&issuer, algorithm).expect("tbs");
         let signature = key
@@ -123,7 +155,7 @@ impl Domain {
             .expect("sign");
         let leaf = tbs.assemble(&signature).expect("assemble");
         X509Issued {
-            chain: [leaf, self.intermediate.certificate.clone()]
+            chain: [leaf, intermediate.certificate.clone()]
                 .map(|c| c.to_vec().into())
                 .to_vec(),
             not_after_s: not_after.as_secs(),
