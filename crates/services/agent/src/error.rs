@@ -105,6 +105,14 @@ pub enum AgentError {
         /// The server's words.
         message: String,
     },
+    /// The server does not accept the join string, or not any more: an eviction takes it as well.
+    #[error("the server refused this node: {message} [{code}]; the node needs a new join string")]
+    JoinRefused {
+        /// The server's code.
+        code: String,
+        /// The server's words.
+        message: String,
+    },
     /// The server's trust or identity does not fit the join string or the configuration.
     #[error("the server's answer does not fit: {0}")]
     Server(String),
@@ -140,7 +148,7 @@ impl Coded for AgentError {
             Self::FileForm { .. } => "SGAG019",
             Self::NothingToJoinWith => "SGAG020",
             Self::Join(_) => "SGAG021",
-            Self::NodeRefused { .. } => "SGAG022",
+            Self::NodeRefused { .. } | Self::JoinRefused { .. } => "SGAG022",
             Self::Server(_) => "SGAG023",
             Self::Listen(error) => error.code(),
         }

@@ -18,7 +18,7 @@ use tracing::info;
 /// Joins with `join` at the first of `servers` that answers.
 ///
 /// # Errors
-/// [`AgentError::NodeRefused`] or [`AgentError::Server`] where trying again is of no use,
+/// [`AgentError::JoinRefused`], [`AgentError::NodeRefused`] or [`AgentError::Server`] where trying again is of no use,
 /// [`AgentError::Issue`] (`Away`) where nobody answered.
 pub(super) async fn attest(
     join: &JoinString,

@@ -14,6 +14,7 @@ use files::StateDir;
 use node::Node;
 use session::End;
 use signet_api::JoinString;
+use signet_fault::Coded as _;
 use signet_feed::NodeState;
 use signet_net::CancellationToken;
 use signet_net::client::channel::transport_cause;
@@ -125,7 +126,8 @@ impl Upstream {
     /// Joins if need be, stays connected, until `shutdown`.
     ///
     /// # Errors
-    /// What no later attempt can mend: [`AgentError::NodeRefused`], [`AgentError::Server`], trouble with files.
+    /// What no later attempt can mend: [`AgentError::JoinRefused`], [`AgentError::NodeRefused`],
+    /// [`AgentError::Server`], trouble with files.
     pub(crate) async fn run(
         self,
         applied: watch::Receiver<Option<u64>>,
@@ -174,12 +176,18 @@ impl Upstream {
                 }
                 End::Refused(why) => {
                     turn += 1;
-                    error!(%server, error = %why, "the server does not serve this node");
                     // Evicted, it may join anew if somebody gave it the means; that is refused for good, or works.
                     if self.join.is_some() {
+                        error!(%server, error = %why, "the server does not serve this node, joining anew");
                         keep = None;
                         self.state.backoff(failures)
                     } else {
+                        error!(
+                            %server,
+                            error = %why,
+                            code = why.code(),
+                            "the server does not serve this node: if it was evicted, start it with a new join string"
+                        );
                         self.state.pace.retry_max
                     }
                 }
@@ -237,11 +245,17 @@ fn denied(status: &Status) -> Option<AgentError> {
             | Code::NotFound
             | Code::Unimplemented
     );
-    definite.then(|| AgentError::NodeRefused {
-        code: status
-            .get_details_error_info()
-            .map_or_else(|| status.code().to_string(), |info| info.reason),
-        message: status.message().to_owned(),
+    if !definite {
+        return None;
+    }
+    let message = status.message().to_owned();
+    let code = status
+        .get_details_error_info()
+        .map_or_else(|| status.code().to_string(), |info| info.reason);
+    Some(if JOIN_CODES.contains(&code.as_str()) {
+        AgentError::JoinRefused { code, message }
+    } else {
+        AgentError::NodeRefused { code, message }
     })
 }
 
@@ -255,6 +269,8 @@ fn told(status: &Status) -> String {
 
 /// What this software calls itself in a `Hello`.
 const SOFTWARE: &str = concat!("signet-agent/", env!("CARGO_PKG_VERSION"));
+/// What servers say of a join token that is unknown, as it is after an eviction, or expired, or another key's.
+const JOIN_CODES: [&str; 3] = ["SGRG010", "SGRG011", "SGRG012"];
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// 64 answers, each a chain of a few kilobytes.
 const ANSWER_BYTES_MAX: usize = 4 << 20;

@@ -20,15 +20,17 @@ use signet_time::Clock as _;
 use signet_tls::{ClientPolicy, LiveIdentity, PeerIdentity, ServerTls, peer_identity};
 use signet_trust::TrustView;
 use signet_x509::Csr;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 pub(crate) const TOKEN: &str = "token-0123456789abcdef";
 
@@ -42,7 +44,9 @@ pub(crate) struct Control {
     /// The life of node identities.
     pub(crate) node_ttl: Mutex<Duration>,
     /// The server does not know the node any more, until it joins.
-    pub(crate) evicted: std::sync::atomic::AtomicBool,
+    pub(crate) evicted: AtomicBool,
+    /// The join token is gone.
+    pub(crate) token_removed: AtomicBool,
     pub(crate) attested: AtomicUsize,
     pub(crate) renewed: AtomicUsize,
     pub(crate) applied: watch::Sender<u64>,
@@ -89,6 +93,15 @@ impl Protocol for Service {
         let mut bound = self.0.bound.lock().expect("lock");
         if *bound.get_or_insert_with(|| key.clone()) != key {
             return Err(Status::permission_denied("the token was used with another key"));
+        }
+        if self.0.token_removed.load(Ordering::SeqCst) {
+            let details = ErrorDetails::with_error_info("SGRG010", "signet", HashMap::new());
+            let message = "join token is unknown: removed when its node was evicted";
+            return Err(Status::with_error_details(
+                Code::PermissionDenied,
+                message,
+                details,
+            ));
         }
         self.0.attested.fetch_add(1, Ordering::SeqCst);
         self.0.evicted.store(false, Ordering::SeqCst);
@@ -178,6 +191,8 @@ impl Protocol for Service {
 pub(crate) struct Site {
     pub(crate) control: Arc<Control>,
     pub(crate) address: SocketAddr,
+    /// What the server shows.
+    identity: Arc<LiveIdentity>,
     running: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
     pub(crate) folder: tempfile::TempDir,
 }
@@ -192,6 +207,7 @@ impl Site {
             bound: Mutex::default(),
             node_ttl: Mutex::new(Duration::from_secs(3600)),
             evicted: false.into(),
+            token_removed: false.into(),
             attested: AtomicUsize::new(0),
             renewed: AtomicUsize::new(0),
             applied: watch::channel(0).0,
@@ -199,6 +215,7 @@ impl Site {
         let mut site = Self {
             control,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            identity: Arc::new(LiveIdentity::none()),
             running: None,
             folder: tempfile::tempdir().expect("folder"),
         };
@@ -211,7 +228,8 @@ impl Site {
         self.address = listener.address();
         let domain = &self.control.server.domain;
         let (chain, key) = domain.server_identity();
-        let identity = Arc::new(LiveIdentity::new(chain, &key).expect("identity"));
+        self.identity.set(chain, &key).expect("identity");
+        let identity = Arc::clone(&self.identity);
         let trust = TrustView::new(domain.name.clone()).with_bundle(domain.bundle());
         let clock = Arc::new(self.control.clock.clone());
         let trust = Arc::new(ArcSwap::from_pointee(trust));
@@ -242,6 +260,15 @@ impl Site {
         let (shutdown, task) = self.running.take().expect("running");
         shutdown.cancel();
         task.await.expect("stopped");
+    }
+
+    /// Taints what the server signs with; from now on it signs with another intermediate.
+    pub(crate) fn taint(&self) {
+        let domain = &self.control.server.domain;
+        domain.taint();
+        let (chain, key) = domain.server_identity();
+        self.identity.set(chain, &key).expect("identity");
+        self.control.entries.send_modify(|_| {});
     }
 
     pub(crate) fn join(&self) -> String {

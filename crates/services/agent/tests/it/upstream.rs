@@ -275,9 +275,68 @@ async fn a_node_that_was_evicted_joins_anew_if_it_has_a_join_string() {
 }
 
 #[tokio::test]
+async fn a_node_whose_eviction_took_its_token_says_that_it_needs_a_new_join_string() {
+    let mut site = Site::new(vec![entry(1, "/a")]).await;
+    // Where the key is kept, so that it is not another one that comes back.
+    let settings = AgentSettings {
+        state_dir: Some(site.state_dir()),
+        ..site.settings()
+    };
+    let handle = site.agent(settings, Some(&site.join())).await.expect("start");
+    handle.ready().await.expect("ready");
+    site.control.evicted.store(true, Ordering::SeqCst);
+    site.control.token_removed.store(true, Ordering::SeqCst);
+    site.stop().await;
+    site.start().await;
+    let error = handle.wait().await.expect_err("for good");
+    assert_eq!(error.code(), "SGAG022");
+    assert_eq!(
+        error.to_string(),
+        "the server refused this node: join token is unknown: removed when its node was evicted [SGRG010]; \
+         the node needs a new join string"
+    );
+    assert!(error.remedy().starts_with("make a new join string"));
+}
+
+#[tokio::test]
+async fn a_node_whose_issuer_is_tainted_renews_at_once_over_the_connection_that_stands() {
+    let site = Site::new(vec![entry(1, "/a")]).await;
+    let settings = AgentSettings {
+        state_dir: Some(site.state_dir()),
+        ..site.settings()
+    };
+    let handle = site.agent(settings, Some(&site.join())).await.expect("start");
+    handle.ready().await.expect("ready");
+    assert_eq!(site.control.renewed.load(Ordering::SeqCst), 0);
+    // The clock stands: half of the node's life never passes.
+    site.taint();
+    while site.control.renewed.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // It comes back with what it was given, and follows on.
+    site.control
+        .entries
+        .send_replace(vec![entry(1, "/a"), entry(2, "/b")]);
+    while fetched(&handle).await.expect("served all the time").len() != 2 {
+        tokio::task::yield_now().await;
+    }
+    drop(handle);
+    // So does the next start, which knows the taint and has no join string.
+    let mut settings = AgentSettings {
+        state_dir: Some(site.state_dir()),
+        ..site.settings()
+    };
+    settings.workload_api.path = site.folder.path().join("again.sock");
+    let handle = site.agent(settings, None).await.expect("what was kept stands");
+    handle.ready().await.expect("ready");
+    assert_eq!(site.control.attested.load(Ordering::SeqCst), 1);
+    assert_eq!(site.control.renewed.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn the_nodes_identity_is_renewed_at_half_its_life() {
     let site = Site::new(vec![entry(1, "/a")]).await;
-    // The clock stands, so nothing ever expires; half of two seconds is what is really waited for.
+    // The clock is moved past half of two seconds, with its scatter, and looked at when that time has really passed.
     *site.control.node_ttl.lock().expect("lock") = Duration::from_secs(2);
     let settings = AgentSettings {
         state_dir: Some(site.state_dir()),
@@ -289,6 +348,7 @@ async fn the_nodes_identity_is_renewed_at_half_its_life() {
     let before = kept();
     let mut applied = site.control.applied.subscribe();
     applied.wait_for(|seq| *seq == 1).await.expect("told");
+    site.control.clock.advance(Duration::from_millis(1_500));
     while site.control.renewed.load(Ordering::SeqCst) == 0 || kept() == before {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
