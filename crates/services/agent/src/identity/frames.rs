@@ -73,8 +73,8 @@ pub(super) fn same_authorities(one: &TrustView, other: &TrustView) -> bool {
         })
 }
 
-/// The message of `FetchX509SVID`. The oldest of the entries that have one hint keeps it: hints are unique in a
-/// message, and no identity is withheld for want of one.
+/// The message of `FetchX509SVID`. Of the entries that have one hint the oldest keeps it, so that hints are unique in
+/// a message. The identities of the younger ones are sent without hint: none is withheld for want of one.
 pub(super) fn x509_svids(svids: &[(Arc<FeedEntry>, Arc<X509Svid>)], bundles: &Bundles) -> Bytes {
     let mut hints = HashSet::new();
     let message = X509svidResponse {
@@ -94,7 +94,7 @@ pub(super) fn x509_svids(svids: &[(Arc<FeedEntry>, Arc<X509Svid>)], bundles: &Bu
     frame(&message)
 }
 
-/// The hint of `entry`, unless an entry before it had the same.
+/// The hint of `entry`, unless an entry before it, which is an older one, had the same: then it is empty.
 pub(crate) fn unique_hint<'e>(seen: &mut HashSet<&'e str>, entry: &'e FeedEntry) -> String {
     if !entry.hint.is_empty() && seen.insert(&entry.hint) {
         entry.hint.clone()

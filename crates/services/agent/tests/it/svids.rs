@@ -97,6 +97,7 @@ async fn spiffe_19_the_oldest_entry_keeps_a_hint_and_hints_are_unique() {
             ("spiffe://a.test/old", "main"),
             ("spiffe://a.test/other", "other"),
             ("spiffe://a.test/none", ""),
+            // Not withheld: the identity stays, the hint is the older one's.
             ("spiffe://a.test/young", ""),
             ("spiffe://a.test/also-none", ""),
         ]
