@@ -14,8 +14,9 @@ pub(crate) fn start(wrapper: &[&str], task: &str, socket: &Path) -> Child {
     let own = std::env::current_exe().expect("own path");
     let own = own.to_str().expect("utf-8");
     let line = [wrapper, &[own]].concat();
-    Command::new(line[0])
-        .args(&line[1..])
+    let (program, arguments) = line.split_first().expect("at least our own name");
+    Command::new(program)
+        .args(arguments)
         .args(["--exact", "helper::entry", "--nocapture", "--test-threads=1"])
         .env(TASK, task)
         .env(SOCKET, socket)
