@@ -88,7 +88,8 @@ struct Running(Child);
 impl Running {
     /// Asks it to end and waits for it.
     fn end(&mut self) -> Result<std::process::ExitStatus, Failure> {
-        run::shown(Command::new("kill").args(["-TERM", &self.0.id().to_string()]))?;
+        // The shell's own `kill`: a small system has no program of that name.
+        run::shown(Command::new("bash").args(["-c", &format!("kill -TERM {}", self.0.id())]))?;
         Ok(self.0.wait()?)
     }
 }

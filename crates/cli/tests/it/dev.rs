@@ -1,6 +1,7 @@
 //! `signet dev`, from the start to the end, as a user drives it.
 
 use crate::program::{Done, Running, free_port, run, signet, text};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -114,7 +115,7 @@ fn the_ready_object_has_every_field_and_the_process_ends_cleanly() {
     let health = run(&["health", "-o", "json", "--url", dev.text("metrics")]);
     assert_eq!(health.json()[0]["status"], "ready");
 
-    assert_eq!(dev.process.end("TERM").code(), Some(0));
+    assert_eq!(dev.process.end(Signal::TERM).code(), Some(0));
     assert!(!Path::new(&home).exists(), "the private directory is gone");
     assert!(!file.exists(), "what says where to find it is gone");
 }
@@ -123,14 +124,14 @@ fn the_ready_object_has_every_field_and_the_process_ends_cleanly() {
 fn a_terminal_that_is_closed_leaves_nothing_behind() {
     let mut dev = Dev::start(&["--no-demo"]);
     let home = dev.text("dir").to_owned();
-    assert_eq!(dev.process.end("HUP").code(), Some(0));
+    assert_eq!(dev.process.end(Signal::HUP).code(), Some(0));
     assert!(!Path::new(&home).exists());
 }
 
 #[test]
 fn ctrl_c_ends_it_as_well() {
     let mut dev = Dev::start(&["--no-demo"]);
-    assert_eq!(dev.process.end("INT").code(), Some(0));
+    assert_eq!(dev.process.end(Signal::INT).code(), Some(0));
 }
 
 #[test]
@@ -390,7 +391,7 @@ fn the_demo_calls_and_renews_and_the_users_own_identity_stays_the_default() {
     let svids = run(&["svid", "x509", "-o", "json", "--socket", socket]).json();
     let first = svids["svids"][0]["spiffe_id"].as_str().unwrap();
     assert!(first.starts_with("spiffe://dev.test/dev/"), "{first}");
-    assert_eq!(dev.end("TERM").code(), Some(0));
+    assert_eq!(dev.end(Signal::TERM).code(), Some(0));
 }
 
 #[test]
@@ -408,7 +409,7 @@ fn with_a_directory_the_state_and_the_roots_stay() {
         "--selector",
         "unix:uid:4000000123",
     ]);
-    assert_eq!(first.process.end("TERM").code(), Some(0));
+    assert_eq!(first.process.end(Signal::TERM).code(), Some(0));
 
     // Two at once would write to one state.
     let second = Dev::start(&["--no-demo", "--dir", text(&home)]);

@@ -1,6 +1,7 @@
 //! A server and an agent as processes of their own.
 
 use crate::program::{Done, Running, free_port, run, signet, text};
+use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -131,8 +132,8 @@ fn a_server_and_an_agent_are_set_up_joined_and_survive_restarts() {
     assert_eq!(first["svids"][0]["spiffe_id"], "spiffe://fleet.test/a");
 
     // A signal that would end other programs has both read their settings again and go on.
-    server.signal("HUP");
-    agent.signal("HUP");
+    server.signal(Signal::HUP);
+    agent.signal(Signal::HUP);
     fleet.wait(fleet.server_metrics);
     fleet.wait(fleet.agent_metrics);
 
@@ -146,14 +147,14 @@ fn a_server_and_an_agent_are_set_up_joined_and_survive_restarts() {
         "{key_modes:?}"
     );
     fs::remove_file(fleet.at("join")).unwrap();
-    assert_eq!(agent.end("TERM").code(), Some(0));
-    assert_eq!(server.end("TERM").code(), Some(0));
+    assert_eq!(agent.end(Signal::TERM).code(), Some(0));
+    assert_eq!(server.end(Signal::TERM).code(), Some(0));
     let mut server = fleet.start_server();
     let mut agent = fleet.start_agent();
     let again = fleet.wait_for_svid();
     assert_eq!(again["svids"][0]["spiffe_id"], "spiffe://fleet.test/a");
-    assert_eq!(agent.end("INT").code(), Some(0));
-    assert_eq!(server.end("INT").code(), Some(0));
+    assert_eq!(agent.end(Signal::INT).code(), Some(0));
+    assert_eq!(server.end(Signal::INT).code(), Some(0));
 }
 
 impl Fleet {

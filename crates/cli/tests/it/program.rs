@@ -1,5 +1,6 @@
 //! Runs the built binary.
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -84,14 +85,12 @@ impl Running {
     }
 
     /// Sends `signal`.
-    pub(crate) fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
-        assert!(sent.unwrap().success());
+    pub(crate) fn signal(&self, signal: Signal) {
+        send(&self.child, signal).unwrap();
     }
 
     /// Sends `signal` and waits for the end.
-    pub(crate) fn end(&mut self, signal: &str) -> ExitStatus {
+    pub(crate) fn end(&mut self, signal: Signal) -> ExitStatus {
         self.signal(signal);
         self.child.wait().unwrap()
     }
@@ -100,12 +99,17 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // Asked first, so that it takes its private directory with it. One that has ended cannot be asked.
-        let pid = self.child.id().to_string();
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        if matches!(self.child.try_wait(), Ok(None)) && send(&self.child, Signal::TERM).is_err() {
+            // Better a directory left behind than a test that waits for ever.
+            let _ = self.child.kill();
         }
         let _ = self.child.wait();
     }
+}
+
+/// Sends `signal` to a child of ours. A small system has no program that does.
+fn send(child: &Child, signal: Signal) -> std::io::Result<()> {
+    Ok(kill_process(Pid::from_child(child), signal)?)
 }
 
 /// A path as an argument.
