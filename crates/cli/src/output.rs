@@ -68,6 +68,11 @@ pub(crate) fn note(line: &str) {
     }
 }
 
+/// Warns of something that is legal and probably not what was meant.
+pub(crate) fn warning(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "warning: {line}");
+}
+
 /// Writes why the command failed: one line with all of it, and below it one line for each of several mistakes.
 pub(crate) fn failure(failure: &Failure) {
     // Where standard error is gone, the exit code has to do.

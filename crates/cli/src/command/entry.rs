@@ -8,8 +8,9 @@ use clap::Subcommand;
 use core::time::Duration;
 use serde::Serialize;
 use signet_api::EntryDoc;
-use signet_id::{Selector, SpiffeId, TrustDomain};
+use signet_id::{Fact, Selector, SpiffeId, TrustDomain};
 use signet_time::{UnixTime, format_duration, parse_duration};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// `signet entry ...`.
@@ -216,6 +217,7 @@ impl Entry {
             }
             Self::Update(update) => {
                 let entry = runtime::client(update.send(&api))?;
+                warn_of_unknown_kinds(core::slice::from_ref(&entry));
                 output::result(format, &entry, shown)
             }
             Self::Delete { id } => {
@@ -238,6 +240,7 @@ impl Create {
         if let Some(path) = &self.file {
             let lines = lines_of(path)?;
             let made = runtime::client(api.create_entries(lines)).map_err(|refused| about(path, refused))?;
+            warn_of_unknown_kinds(&made);
             return output::result(global.output, &made, |made| {
                 format!("created {} entries", made.len())
             });
@@ -247,7 +250,22 @@ impl Create {
         let mut doc = EntryDoc::new(id, self.selectors);
         self.wishes.apply(&mut doc, clock::system().now());
         let made = runtime::client(api.create_entry(&doc))?;
+        warn_of_unknown_kinds(core::slice::from_ref(&made));
         output::result(global.output, &made, shown)
+    }
+}
+
+/// Entries may ask for what only another version's attestors find; most often such a kind is a slip.
+fn warn_of_unknown_kinds(entries: &[EntryDoc]) {
+    let selectors = entries.iter().flat_map(|doc| &doc.selectors);
+    let kinds: BTreeSet<&str> = selectors
+        .map(Selector::kind)
+        .filter(|kind| !Fact::is_kind(kind))
+        .collect();
+    for kind in kinds {
+        output::warning(&format!(
+            "no attestor of this version finds selectors of kind `{kind}`: an entry that asks for one matches no process"
+        ));
     }
 }
 

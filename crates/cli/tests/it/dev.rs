@@ -294,6 +294,36 @@ fn entries_are_created_listed_changed_and_deleted() {
 }
 
 #[test]
+fn selectors_that_can_never_match_are_refused_and_unknown_kinds_warned_of() {
+    let dev = Dev::start(&["--no-demo"]);
+    let create = |selector: &str| {
+        dev.run(&[
+            "entry",
+            "create",
+            "--spiffe-id",
+            "spiffe://dev.test/a",
+            "--selector",
+            selector,
+        ])
+    };
+    for selector in ["unix:uid", "unix:uuid:7", "unix:path:bin/x", "unix:sha256:ABC"] {
+        let done = create(selector);
+        assert_eq!(done.code, Some(1), "{done:?}");
+        assert!(
+            done.err.contains(selector) && done.err.contains("can never match"),
+            "{done:?}"
+        );
+    }
+    let done = create("k8s:ns:billing");
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(
+        done.err.starts_with("warning: ") && done.err.contains("`k8s`"),
+        "{done:?}"
+    );
+    assert_eq!(create("unix:uid:7").err, "");
+}
+
+#[test]
 fn a_file_of_entries_is_created_whole_or_not_at_all() {
     let dev = Dev::start(&["--no-demo"]);
     let dir = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use crate::entry::{Entry, NewEntry};
 use crate::{EntryId, Problem};
 use core::time::Duration;
-use signet_id::{Selector, SpiffeId, TrustDomain};
+use signet_id::{Fact, Selector, SpiffeId, TrustDomain};
 use signet_store::Seq;
 use signet_time::{UnixTime, format_duration, parse_duration};
 use std::collections::BTreeSet;
@@ -186,7 +186,9 @@ impl Reader<'_> {
         {
             match Selector::parse(text) {
                 Ok(selector) => {
-                    if !seen.insert(selector) {
+                    if let Err(e) = Fact::check(&selector) {
+                        self.problem(format!("selectors[{n}]"), e);
+                    } else if !seen.insert(selector) {
                         self.problem(format!("selectors[{n}]"), format_args!("`{text}` stands twice"));
                     }
                 }

@@ -13,10 +13,12 @@
 //! # Ok::<(), signet_id::IdError>(())
 //! ```
 
+mod fact;
 mod selector;
 mod spiffe_id;
 mod trust_domain;
 
+pub use fact::{Fact, FactError};
 pub use selector::{Selector, SelectorError};
 pub use spiffe_id::SpiffeId;
 pub use trust_domain::TrustDomain;

@@ -164,6 +164,9 @@ fn what_a_draft_may_not_be() {
         ("spiffe_id", draft("/signet/server/a", "unix:uid:1")),
         ("spiffe_id", draft("/signet", "unix:uid:1")),
         ("spiffe_id", draft("/ns/{k8s.ns}", "unix:uid:1")),
+        ("selectors[0]", draft("/a", "unix:uid")),
+        ("selectors[0]", draft("/a", "unix:sha256:abc")),
+        ("selectors[0]", draft("/a", "unix:exe:/bin/a")),
         (
             "parent_id",
             NewEntry {

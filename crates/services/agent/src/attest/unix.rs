@@ -1,7 +1,7 @@
 use super::Attestor;
 use super::hashes::Hashes;
 use crate::{AgentError, UnixSettings};
-use signet_id::Selector;
+use signet_id::{Fact, Selector};
 use signet_sys::{Peer, names};
 use signet_time::SharedClock;
 use std::fmt::Display;
@@ -41,10 +41,10 @@ impl Unix {
     /// All that is found, given whether the process runs in our own user namespace.
     fn look(&self, peer: &Peer, in_our_namespace: bool) -> Result<Vec<Selector>, AgentError> {
         let mut found = Found(Vec::new());
-        found.add("uid", peer.uid());
-        found.add("gid", peer.gid());
-        found.add_name("user", names::user(peer.uid()));
-        found.add_name("group", names::group(peer.gid()));
+        found.add(Fact::UNIX_UID, peer.uid());
+        found.add(Fact::UNIX_GID, peer.gid());
+        found.add_name(Fact::UNIX_USER, names::user(peer.uid()));
+        found.add_name(Fact::UNIX_GROUP, names::group(peer.gid()));
         let groups = peer.groups().map_err(AgentError::Peer)?;
         if groups.len() > GROUPS_MAX {
             info!(
@@ -55,15 +55,15 @@ impl Unix {
             );
         }
         for gid in groups.into_iter().take(GROUPS_MAX) {
-            found.add("supplementary_gid", gid);
-            found.add_name("supplementary_group", names::group(gid));
+            found.add(Fact::UNIX_SUPPLEMENTARY_GID, gid);
+            found.add_name(Fact::UNIX_SUPPLEMENTARY_GROUP, names::group(gid));
         }
         if in_our_namespace {
             if let Some(path) = visible_path(peer) {
-                found.add("path", path);
+                found.add(Fact::UNIX_PATH, path);
             }
             if let Some(hash) = self.hash(peer)? {
-                found.add("sha256", signet_crypto::digest::hex(&hash));
+                found.add(Fact::UNIX_SHA256, signet_crypto::digest::hex(&hash));
             }
         } else {
             debug!(
@@ -126,19 +126,19 @@ fn visible_path(peer: &Peer) -> Option<&str> {
 struct Found(Vec<Selector>);
 
 impl Found {
-    fn add(&mut self, key: &str, value: impl Display) {
-        // A name that does not fit into a selector cannot be asked for by an entry either.
-        match Selector::parse(&format!("unix:{key}:{value}")) {
-            Ok(selector) => self.0.push(selector),
-            Err(error) => debug!(key, %error, "left out what does not make a selector"),
+    fn add(&mut self, fact: Fact, value: impl Display) {
+        match fact.stated(value) {
+            Some(selector) => self.0.push(selector),
+            // No entry can ask for it either.
+            None => debug!(fact = fact.key(), "left out what does not make a selector"),
         }
     }
 
-    fn add_name(&mut self, key: &str, name: Result<Option<String>, signet_sys::SysError>) {
+    fn add_name(&mut self, fact: Fact, name: Result<Option<String>, signet_sys::SysError>) {
         match name {
-            Ok(Some(name)) => self.add(key, name),
+            Ok(Some(name)) => self.add(fact, name),
             Ok(None) => {}
-            Err(error) => info!(key, %error, "cannot look up a name"),
+            Err(error) => info!(fact = fact.key(), %error, "cannot look up a name"),
         }
     }
 }
