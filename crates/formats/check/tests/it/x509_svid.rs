@@ -58,14 +58,26 @@ macro_rules! assert_refused {
 }
 
 #[test]
+fn a_path_of_any_kinds_of_key_is_taken() {
+    let kinds = KeyKind::ALL;
+    let leaves = kinds.map(ForgeKey::generate);
+    for (index, kind) in kinds.into_iter().enumerate() {
+        let root = Authority::root_from(Recipe::ca("example.org"), kind);
+        // Each kind signs an intermediate of the next kind, so that each kind signs leaves too.
+        let next = kinds[(index + 1) % kinds.len()];
+        let intermediate = root.intermediate_from(Recipe::ca("example.org"), next);
+        let view = view_of(&[&root]);
+        for (leaf_kind, key) in kinds.iter().zip(&leaves) {
+            let leaf = intermediate.leaf_with_key(Recipe::svid(ID), key);
+            let verified = verify(&[&leaf.certificate, &intermediate.certificate], &view);
+            assert!(verified.is_ok(), "{kind:?} {next:?} {leaf_kind:?}: {verified:?}");
+        }
+    }
+}
+
+#[test]
 fn right_chains_verify_with_every_kind_of_authority() {
-    for kind in [
-        KeyKind::P256,
-        KeyKind::P384,
-        KeyKind::Ed25519,
-        KeyKind::Rsa2048,
-        KeyKind::MlDsa65,
-    ] {
+    for kind in KeyKind::ALL {
         let root = Authority::root_from(Recipe::ca("example.org"), kind);
         let intermediate = root.intermediate("example.org");
         let view = view_of(&[&root]);
