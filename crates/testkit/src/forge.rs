@@ -5,7 +5,7 @@
 use crate::START;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, SignatureAlgorithm,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
 };
 use rustls_pki_types::CertificateDer;
 use signet_crypto::{KeyKind, LocalKey};
@@ -174,6 +174,16 @@ impl Authority {
         }
     }
 
+    /// A certificate for an RSA key of which there are only the numbers, however weak; big-endian, the modulus' first
+    /// bit set.
+    #[must_use]
+    pub fn certify_rsa(&self, recipe: Recipe, modulus: &[u8], exponent: &[u8]) -> Der {
+        let mut params = recipe.params;
+        params.use_authority_key_identifier_extension = true;
+        let key = RsaNumbers::new(modulus, exponent);
+        params.signed_by(&key, &self.issuer()).expect("sign").into()
+    }
+
     /// This authority's key in a certificate that names another: for signatures that do not fit.
     #[must_use]
     pub fn pretending_to_be(&self, other: &Self) -> Self {
@@ -192,6 +202,36 @@ impl Authority {
 
     fn issuer(&self) -> Issuer<'_, &KeyPair> {
         Issuer::from_params(&self.params, &self.key)
+    }
+}
+
+/// A public key that nobody needs to have the private half of.
+struct RsaNumbers(Vec<u8>);
+
+impl RsaNumbers {
+    fn new(modulus: &[u8], exponent: &[u8]) -> Self {
+        let element = |tag: u8, content: &[u8]| {
+            let length = u16::try_from(content.len())
+                .expect("a short number")
+                .to_be_bytes();
+            match length {
+                [0, short @ ..=0x7f] => [&[tag, short][..], content].concat(),
+                [0, long] => [&[tag, 0x81, long][..], content].concat(),
+                [high, low] => [&[tag, 0x82, high, low][..], content].concat(),
+            }
+        };
+        let modulus = element(2, &[&[0], modulus].concat());
+        Self(element(0x30, &[modulus, element(2, exponent)].concat()))
+    }
+}
+
+impl PublicKeyData for RsaNumbers {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &rcgen::PKCS_RSA_SHA256
     }
 }
 
