@@ -5,11 +5,12 @@
 use crate::START;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, SignatureAlgorithm,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
 };
 use rustls_pki_types::CertificateDer;
 use signet_crypto::{KeyKind, LocalKey};
 use signet_time::UnixTime;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -23,8 +24,11 @@ impl ForgeKey {
     /// A fresh key.
     #[must_use]
     pub fn generate(kind: KeyKind) -> Self {
+        let rsa = |size| KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size);
         let pair = match kind {
-            KeyKind::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048),
+            KeyKind::Rsa2048 => rsa(rcgen::RsaKeySize::_2048),
+            KeyKind::Rsa3072 => rsa(rcgen::RsaKeySize::_3072),
+            KeyKind::Rsa4096 => rsa(rcgen::RsaKeySize::_4096),
             kind => KeyPair::generate_for(algorithm(kind)),
         };
         Self(pair.expect("generate"))
@@ -59,9 +63,12 @@ fn algorithm(kind: KeyKind) -> &'static SignatureAlgorithm {
     match kind {
         KeyKind::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
         KeyKind::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+        KeyKind::P521 => &rcgen::PKCS_ECDSA_P521_SHA512,
         KeyKind::Ed25519 => &rcgen::PKCS_ED25519,
+        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => &rcgen::PKCS_RSA_SHA256,
+        KeyKind::MlDsa44 => &rcgen::PKCS_ML_DSA_44,
         KeyKind::MlDsa65 => &rcgen::PKCS_ML_DSA_65,
-        other => panic!("the forge has no {other:?}"),
+        KeyKind::MlDsa87 => &rcgen::PKCS_ML_DSA_87,
     }
 }
 
@@ -70,7 +77,8 @@ pub struct Authority {
     /// Its certificate.
     pub certificate: Der,
     params: CertificateParams,
-    key: KeyPair,
+    /// Shared, for rcgen does not read back every kind of key that it writes.
+    key: Arc<KeyPair>,
 }
 
 /// One certificate to be. Starts right; each method puts one thing wrong, or otherwise.
@@ -107,7 +115,7 @@ impl Authority {
         Self {
             certificate,
             params: recipe.params,
-            key: key.0,
+            key: Arc::new(key.0),
         }
     }
 
@@ -129,7 +137,7 @@ impl Authority {
         Self {
             certificate,
             params: recipe.params,
-            key,
+            key: Arc::new(key),
         }
     }
 
@@ -137,7 +145,7 @@ impl Authority {
     #[must_use]
     pub fn cross_signed_by(&self, other: &Self) -> Der {
         self.params
-            .signed_by(&self.key, &other.issuer())
+            .signed_by(&*self.key, &other.issuer())
             .expect("sign")
             .into()
     }
@@ -166,13 +174,23 @@ impl Authority {
         }
     }
 
+    /// A certificate for an RSA key of which there are only the numbers, however weak; big-endian, the modulus' first
+    /// bit set.
+    #[must_use]
+    pub fn certify_rsa(&self, recipe: Recipe, modulus: &[u8], exponent: &[u8]) -> Der {
+        let mut params = recipe.params;
+        params.use_authority_key_identifier_extension = true;
+        let key = RsaNumbers::new(modulus, exponent);
+        params.signed_by(&key, &self.issuer()).expect("sign").into()
+    }
+
     /// This authority's key in a certificate that names another: for signatures that do not fit.
     #[must_use]
     pub fn pretending_to_be(&self, other: &Self) -> Self {
         Self {
             certificate: other.certificate.clone(),
             params: other.params.clone(),
-            key: KeyPair::try_from(self.key.serialized_der()).expect("key"),
+            key: Arc::clone(&self.key),
         }
     }
 
@@ -184,6 +202,36 @@ impl Authority {
 
     fn issuer(&self) -> Issuer<'_, &KeyPair> {
         Issuer::from_params(&self.params, &self.key)
+    }
+}
+
+/// A public key that nobody needs to have the private half of.
+struct RsaNumbers(Vec<u8>);
+
+impl RsaNumbers {
+    fn new(modulus: &[u8], exponent: &[u8]) -> Self {
+        let element = |tag: u8, content: &[u8]| {
+            let length = u16::try_from(content.len())
+                .expect("a short number")
+                .to_be_bytes();
+            match length {
+                [0, short @ ..=0x7f] => [&[tag, short][..], content].concat(),
+                [0, long] => [&[tag, 0x81, long][..], content].concat(),
+                [high, low] => [&[tag, 0x82, high, low][..], content].concat(),
+            }
+        };
+        let modulus = element(2, &[&[0], modulus].concat());
+        Self(element(0x30, &[modulus, element(2, exponent)].concat()))
+    }
+}
+
+impl PublicKeyData for RsaNumbers {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &rcgen::PKCS_RSA_SHA256
     }
 }
 

@@ -96,12 +96,32 @@ impl Dev {
     }
 }
 
+/// What a [`Fleet`] signs with, in the words of its settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Algorithms {
+    /// Certificates: `--x509-alg`.
+    pub x509: &'static str,
+    /// Tokens: `--jwt-alg`.
+    pub jwt: &'static str,
+    /// The keys of workloads: `svid.key` of the agent.
+    pub svid_key: &'static str,
+}
+
+impl Algorithms {
+    /// These.
+    pub const fn new(x509: &'static str, jwt: &'static str, svid_key: &'static str) -> Self {
+        Self { x509, jwt, svid_key }
+    }
+}
+
 /// A server and an agent, each a process, with their state in one private directory.
 pub struct Fleet {
     /// Where the Workload API is: `unix:///…`.
     pub workload_api: String,
     /// Where administrators are served: `unix:///…`.
     pub api: String,
+    /// Where the server takes agents: `HOST:PORT`.
+    pub agents: String,
     binary: PathBuf,
     dir: tempfile::TempDir,
     _agent: Process,
@@ -114,6 +134,15 @@ impl Fleet {
     /// # Errors
     /// Whatever any of the steps says.
     pub fn start() -> Result<Self, Failure> {
+        Self::with(Algorithms::new("p256", "es256", "p256"))
+    }
+
+    /// As [`Fleet::start`], with other algorithms.
+    ///
+    /// # Errors
+    /// As [`Fleet::start`].
+    pub fn with(algorithms: Algorithms) -> Result<Self, Failure> {
+        let Algorithms { x509, jwt, svid_key } = algorithms;
         let binary = binary()?;
         let dir = tempfile::Builder::new().prefix("sg").tempdir()?;
         let at = |name: &str| dir.path().join(name);
@@ -131,6 +160,7 @@ impl Fleet {
                 "--seal",
                 &seal,
             ])
+            .args(["--x509-alg", x509, "--jwt-alg", jwt])
             .args(["--recovery-out", &text(&at("recovery"))]))?;
         let (agent_port, server_metrics, agent_metrics) = (free_port()?, free_port()?, free_port()?);
         let api = format!("unix://{}", text(&at("api.sock")));
@@ -143,6 +173,10 @@ seal = "{seal}"
 agents = "127.0.0.1:{agent_port}"
 metrics = "127.0.0.1:{server_metrics}"
 api = "{socket}"
+
+[svid]
+x509_alg = "{x509}"
+jwt_alg = "{jwt}"
 "#,
             state = text(&state),
             socket = text(&at("api.sock")),
@@ -164,6 +198,9 @@ metrics = "127.0.0.1:{agent_metrics}"
 
 [workload_api]
 path = "{socket}"
+
+[svid]
+key = "{svid_key}"
 "#,
             state = text(&at("agent")),
             join = text(&at("join")),
@@ -174,6 +211,7 @@ path = "{socket}"
         Ok(Self {
             workload_api: format!("unix://{socket}"),
             api,
+            agents: format!("127.0.0.1:{agent_port}"),
             binary,
             dir,
             _agent: agent,

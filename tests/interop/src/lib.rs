@@ -3,10 +3,11 @@
 //! [`Dev`] is `signet dev`; [`Fleet`] is a server and an agent as processes of their own, joined by a join string.
 //! Both live in private directories and end with the value.
 
+mod algorithms;
 mod fleet;
 pub mod scenarios;
 
-pub use fleet::{Dev, Fleet};
+pub use fleet::{Algorithms, Dev, Fleet};
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,6 +1,6 @@
 //! What foreign clients do with a running Signet.
 
-use crate::{Dev, Failure, Fleet, run};
+use crate::{Dev, Failure, Fleet, algorithms, run};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,6 +30,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "openssl-x509-strict",
         run: openssl_x509_strict,
+    },
+    Scenario {
+        name: "every-algorithm",
+        run: algorithms::every_algorithm,
     },
 ];
 
@@ -121,37 +125,39 @@ fn openssl_x509_strict() -> Result<String, Failure> {
         .arg(&out)
         .env("SPIFFE_ENDPOINT_SOCKET", &fleet.workload_api))?;
     let (chain, bundle) = (out.join("svid.pem"), out.join("bundle.pem"));
-    let verify = |untrusted: bool| {
-        let mut command = Command::new("openssl");
-        command
-            .args(["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile"])
-            .arg(&bundle);
-        if untrusted {
-            command.arg("-untrusted").arg(&chain);
-        }
-        command.arg(&chain);
-        command
-    };
-    run(&mut verify(true))?;
-    ensure(run(&mut verify(false)).is_err(), || {
+    run(&mut openssl_verify(&chain, &bundle, Some(&chain)))?;
+    ensure(run(&mut openssl_verify(&chain, &bundle, None)).is_err(), || {
         "a chain without its intermediate was accepted".to_owned()
     })?;
     let version = run(Command::new("openssl").arg("version"))?;
     Ok(String::from_utf8_lossy(&version.stdout).trim().to_owned())
 }
 
-fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), Failure> {
+/// `openssl verify` of the first certificate in `chain`, with those in `untrusted` between it and `bundle`.
+pub(crate) fn openssl_verify(chain: &Path, bundle: &Path, untrusted: Option<&Path>) -> Command {
+    let mut command = Command::new("openssl");
+    command
+        .args(["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile"])
+        .arg(bundle);
+    if let Some(untrusted) = untrusted {
+        command.arg("-untrusted").arg(untrusted);
+    }
+    command.arg(chain);
+    command
+}
+
+pub(crate) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), Failure> {
     if holds { Ok(()) } else { Err(what().into()) }
 }
 
 /// The interpreter with the packages of `python/requirements.txt`.
-fn python() -> Result<PathBuf, Failure> {
+pub(crate) fn python() -> Result<PathBuf, Failure> {
     std::env::var_os("SIGNET_INTEROP_PYTHON")
         .map(PathBuf::from)
         .ok_or_else(|| "SIGNET_INTEROP_PYTHON is not set: run this through `cargo xtask test interop`".into())
 }
 
-fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name)
 }
 
@@ -161,7 +167,7 @@ fn user() -> Result<String, Failure> {
         .to_owned())
 }
 
-fn summary(stdout: &[u8]) -> Result<String, Failure> {
+pub(crate) fn summary(stdout: &[u8]) -> Result<String, Failure> {
     let last = String::from_utf8_lossy(stdout)
         .lines()
         .last()

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use signet_crypto::{Secret, digest};
 use signet_id::TrustDomain;
-use signet_keys::X509Algorithm;
+use signet_keys::{JwtAlgorithm, X509Algorithm};
 use signet_server::{InitOptions, InitSummary};
 use std::path::{Path, PathBuf};
 use tracing::info;
@@ -41,16 +41,20 @@ pub(crate) struct Init {
     /// Where the means to recover from a lost seal go: a file, or - for standard output. Keep it offline.
     #[arg(long, value_name = "FILE")]
     recovery_out: PathBuf,
-    /// The kind of the X.509 keys: p256, p384 or ed25519.
-    #[arg(long, value_name = "ALGORITHM", default_value = "p256", value_parser = parse_algorithm)]
+    /// What certificates are signed with: p256, p384, ed25519, ml-dsa-44, ml-dsa-65 or ml-dsa-87.
+    #[arg(long, value_name = "ALGORITHM", default_value = "p256", value_parser = parse_x509)]
     x509_alg: X509Algorithm,
+    /// What JWT-SVIDs are signed with: es256, es384, rs256, rs256-3072, ps256 or ps256-3072.
+    #[arg(long, value_name = "ALGORITHM", default_value = "es256", value_parser = parse_jwt)]
+    jwt_alg: JwtAlgorithm,
 }
 
-fn parse_algorithm(text: &str) -> Result<X509Algorithm, String> {
-    X509Algorithm::parse(text).ok_or_else(|| match text {
-        "ml-dsa-65" => "ml-dsa-65 does not exist in this version; use p256, p384 or ed25519".to_owned(),
-        _ => "use p256, p384 or ed25519".to_owned(),
-    })
+fn parse_x509(text: &str) -> Result<X509Algorithm, String> {
+    X509Algorithm::parse(text).ok_or_else(|| format!("use {}", X509Algorithm::NAMES))
+}
+
+fn parse_jwt(text: &str) -> Result<JwtAlgorithm, String> {
+    JwtAlgorithm::parse(text).ok_or_else(|| format!("use {}", JwtAlgorithm::NAMES))
 }
 
 impl Server {
@@ -98,6 +102,7 @@ impl Init {
             trust_domain: self.trust_domain,
             seal: self.seal,
             x509: self.x509_alg,
+            jwt: self.jwt_alg,
         };
         let made = runtime::client(async { Ok(signet_server::init(options, clock::system()).await?) });
         if made.is_err() && !is_printed {

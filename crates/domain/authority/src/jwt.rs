@@ -3,7 +3,7 @@ use crate::{Context, IssueError};
 use core::time::Duration;
 use signet_crypto::{SignatureEncoding, digest};
 use signet_id::SpiffeId;
-use signet_jose::{JwsAlgorithm, Unsigned};
+use signet_jose::Unsigned;
 use signet_keys::IssuingKey;
 use signet_time::UnixTime;
 
@@ -66,7 +66,7 @@ pub(crate) struct Claims<'a> {
 
 /// The exact bytes to be signed. The header holds `alg`, `kid` and `typ` and nothing else (JWT-SVID §2).
 pub(crate) fn pending(key: &IssuingKey, claims: &Claims<'_>) -> Result<Pending, IssueError> {
-    let algorithm = JwsAlgorithm::for_key(key.public_key().kind());
+    let algorithm = key.jws_algorithm();
     let body = serde_json::json!({
         "iss": claims.issuer,
         "sub": claims.id.as_str(),

@@ -1,5 +1,5 @@
 use crate::{KeyRing, KeysError, Purpose};
-use signet_jose::{Jwk, JwkParams, JwsAlgorithm};
+use signet_jose::{Jwk, JwkParams};
 use signet_trust::{Bundle, JwtAuthority, X509Authority};
 
 /// What a JWK for JWT-SVIDs says of its use (JWT-SVID §6.1).
@@ -33,7 +33,7 @@ impl KeyRing {
             };
             let params = JwkParams {
                 kid: Some(key.kid().to_owned()),
-                alg: Some(JwsAlgorithm::for_key(key.public_key().kind())),
+                alg: Some(key.jws_algorithm()),
                 use_: Some(USE.to_owned()),
             };
             jwt.push(JwtAuthority {

@@ -9,7 +9,8 @@ use crate::ring::{
 use crate::{IssuingKey, KeyRing, KeyState, Keys, KeysError, Purpose, Times, records};
 use bytes::Bytes;
 use prost::Message;
-use signet_crypto::{LocalKey, SignatureEncoding, Signer};
+use signet_crypto::{CryptoError, KeyKind, LocalKey, SignatureEncoding, Signer};
+use signet_jose::JwsAlgorithm;
 use signet_record::{CredentialKind, IssueRecord, Unrecorded};
 use signet_store::{Batch, Change, Expect, Origin};
 use signet_time::UnixTime;
@@ -85,10 +86,11 @@ impl Keys {
         steps: &[Step],
         now: UnixTime,
     ) -> Result<Made, KeysError> {
-        let key = LocalKey::generate(self.config.kind(purpose)).map_err(KeysError::Crypto)?;
+        let key = generate(self.config.kind(purpose)).await?;
         let mut made = Made {
             kid: kid_of(key.public_key()),
             purpose,
+            made_for: self.config.jws_algorithm(purpose),
             pkcs8: key.to_pkcs8().map_err(KeysError::Crypto)?,
             signer: Signer::from(key),
             certificate: None,
@@ -197,7 +199,8 @@ impl Keys {
     fn sealed(&self, made: &Made) -> Result<Change, KeysError> {
         let certificate = made.certificate.as_ref().map(|der| Bytes::copy_from_slice(der));
         let certificate = certificate.unwrap_or_default();
-        let aad = key_aad(&self.config.trust_domain, made.purpose, &made.kid, &certificate);
+        let domain = &self.config.trust_domain;
+        let aad = key_aad(domain, made.purpose, &made.kid, made.made_for, &certificate);
         let record = records::SealedKey {
             purpose: made.purpose.to_record().into(),
             public_key: Bytes::copy_from_slice(made.signer.public_key().spki_der()),
@@ -209,6 +212,7 @@ impl Keys {
             seal: self.seal.name().to_owned(),
             certificate,
             created_at_ms: made.created_at.as_millis(),
+            jws_algorithm: alg_text(made.made_for),
         };
         Ok(Change::put(
             SEALED_KEY,
@@ -223,10 +227,23 @@ impl Keys {
 struct Made {
     kid: String,
     purpose: Purpose,
+    made_for: Option<JwsAlgorithm>,
     pkcs8: signet_crypto::Secret,
     signer: Signer,
     certificate: Option<Der>,
     created_at: UnixTime,
+}
+
+/// A new key, made on a thread that may block: an RSA key takes from tens to hundreds of milliseconds.
+async fn generate(kind: KeyKind) -> Result<LocalKey, KeysError> {
+    let made = tokio::task::spawn_blocking(move || LocalKey::generate(kind)).await;
+    // The thread is lost where the runtime is shutting down.
+    made.unwrap_or(Err(CryptoError::Generate { kind }))
+        .map_err(KeysError::Crypto)
+}
+
+fn alg_text(algorithm: Option<JwsAlgorithm>) -> String {
+    algorithm.map_or_else(String::new, |algorithm| algorithm.as_str().to_owned())
 }
 
 fn kid_key(kid: &str) -> Bytes {
@@ -245,6 +262,7 @@ fn unsealed(key: &IssuingKey) -> Change {
             .map(|der| Bytes::copy_from_slice(der))
             .unwrap_or_default(),
         created_at_ms: 0,
+        jws_algorithm: alg_text(key.made_for()),
     };
     Change::put(SEALED_KEY, SCHEMA, kid_key(key.kid()), record.encode_to_vec())
 }

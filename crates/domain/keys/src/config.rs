@@ -1,7 +1,8 @@
-use crate::{KeysError, Purpose};
+use crate::{JwtAlgorithm, KeysError, Purpose, X509Algorithm};
 use core::time::Duration;
 use signet_crypto::KeyKind;
 use signet_id::TrustDomain;
+use signet_jose::JwsAlgorithm;
 
 /// What keys a trust domain has, and how long each lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub struct KeysConfig {
     pub trust_domain: TrustDomain,
     /// The kind of new roots and intermediates. Existing ones stay as they are until they are renewed.
     pub x509: X509Algorithm,
+    /// What new JWT keys sign with. Existing ones stay as they are until their time is over.
+    pub jwt: JwtAlgorithm,
     /// How long a root's certificate is valid. It signs for half of that, less if it had to wait.
     pub root_life: Duration,
     /// How long an intermediate is valid. It is renewed at half of that.
@@ -28,46 +31,6 @@ pub struct KeysConfig {
     pub refresh_hint: Duration,
 }
 
-/// The kinds of key that sign certificates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum X509Algorithm {
-    /// ECDSA on P-256. Every verifier has it.
-    #[default]
-    P256,
-    /// ECDSA on P-384.
-    P384,
-    /// Ed25519. Fast and small; some verifiers lack it.
-    Ed25519,
-}
-
-impl X509Algorithm {
-    /// Reads `p256`, `p384` or `ed25519`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::P256, Self::P384, Self::Ed25519]
-            .into_iter()
-            .find(|algorithm| algorithm.as_str() == text)
-    }
-
-    /// The name that users write.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::P256 => "p256",
-            Self::P384 => "p384",
-            Self::Ed25519 => "ed25519",
-        }
-    }
-
-    pub(crate) const fn kind(self) -> KeyKind {
-        match self {
-            Self::P256 => KeyKind::P256,
-            Self::P384 => KeyKind::P384,
-            Self::Ed25519 => KeyKind::Ed25519,
-        }
-    }
-}
-
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// How far clocks of signers and verifiers may be apart: certificates begin so much earlier.
@@ -80,12 +43,13 @@ const LEEWAY: Duration = Duration::from_secs(60);
 pub(crate) const RETIRED_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 impl KeysConfig {
-    /// The usual lives: roots 10 years on P-256, intermediates 7 days, JWT keys 24 hours.
+    /// The usual lives: roots 10 years on P-256, intermediates 7 days, JWT keys (ES256) 24 hours.
     #[must_use]
     pub fn new(trust_domain: TrustDomain) -> Self {
         Self {
             trust_domain,
             x509: X509Algorithm::default(),
+            jwt: JwtAlgorithm::default(),
             root_life: 24 * 3_652 * HOUR,
             intermediate_life: 24 * 7 * HOUR,
             jwt_active: 24 * HOUR,
@@ -121,11 +85,19 @@ impl KeysConfig {
         Ok(())
     }
 
-    /// The kind of a new key. JWT-SVIDs are always ES256: the standard knows no Ed25519 (JWT-SVID §2.1).
+    /// The kind of a new key.
     pub(crate) fn kind(&self, purpose: Purpose) -> KeyKind {
         match purpose {
             Purpose::X509Root | Purpose::X509Svid => self.x509.kind(),
-            Purpose::JwtSvid => KeyKind::P256,
+            Purpose::JwtSvid => self.jwt.kind(),
+        }
+    }
+
+    /// The one algorithm of a new key, where its purpose leaves a choice between several of its kind (token-J2).
+    pub(crate) fn jws_algorithm(&self, purpose: Purpose) -> Option<JwsAlgorithm> {
+        match purpose {
+            Purpose::X509Root | Purpose::X509Svid => None,
+            Purpose::JwtSvid => Some(self.jwt.jws()),
         }
     }
 

@@ -9,7 +9,7 @@
 //! * Roots live 10 years and sign intermediates; a root is replaced at half its life.
 //! * Intermediates live 7 days, sign X.509-SVIDs and are renewed at half their life, with a new key. They travel with
 //!   what they signed, so none needs to be prepared.
-//! * JWT keys (always ES256) sign for 24 hours.
+//! * JWT keys sign for 24 hours, each with the one algorithm that it was made for: ES256 unless set otherwise.
 //!
 //! Private keys are sealed ([`Seal`]) under AES-256-GCM, bound to trust domain, purpose and name; any server that
 //! holds the seal opens them again after a crash. Every change of keys expects the one before it, so servers that act
@@ -17,6 +17,7 @@
 //!
 //! Deliberately not here: key stores outside (PKCS#11, TPM, KMS), other seals, keys for OAuth, SSH and WIT.
 
+mod algorithm;
 mod bundle;
 mod commit;
 mod config;
@@ -42,7 +43,8 @@ mod records {
     include!("generated/signet.keys.v1.rs");
 }
 
-pub use config::{KeysConfig, X509Algorithm};
+pub use algorithm::{JwtAlgorithm, X509Algorithm};
+pub use config::KeysConfig;
 pub use error::{KeysError, REGISTER};
 pub use keys::{Keys, Urgency};
 pub use purpose::{KeyState, Purpose};

@@ -1,9 +1,10 @@
 use crate::seal::Seal;
-use crate::{KeyState, KeysError, Purpose, records};
+use crate::{KeyState, KeysError, Purpose, algorithm, records};
 use core::time::Duration;
 use prost::Message;
 use signet_crypto::{LocalKey, PublicKey, Signer, digest};
 use signet_id::TrustDomain;
+use signet_jose::JwsAlgorithm;
 use signet_store::{Change, Fold, FoldError, Kind, Seq, fold};
 use signet_time::UnixTime;
 use signet_x509::{Der, IssuerCert};
@@ -55,6 +56,8 @@ pub struct Times {
 struct Material {
     purpose: Purpose,
     public_key: PublicKey,
+    /// For tokens: what it was made for.
+    made_for: Option<JwsAlgorithm>,
     /// Absent once the key is retired.
     signer: Option<Signer>,
     /// For X.509.
@@ -96,6 +99,17 @@ impl IssuingKey {
     #[must_use]
     pub fn public_key(&self) -> &PublicKey {
         &self.material.public_key
+    }
+
+    /// The one algorithm that it signs tokens with (token-J2).
+    #[must_use]
+    pub fn jws_algorithm(&self) -> JwsAlgorithm {
+        algorithm::of_key(self.material.made_for, self.public_key().kind())
+    }
+
+    /// What it was made for, where that was said.
+    pub(crate) fn made_for(&self) -> Option<JwsAlgorithm> {
+        self.material.made_for
     }
 
     /// The private half.
@@ -296,10 +310,11 @@ impl KeyRing {
         if kid_of(&public_key) != kid {
             return Err("the public key is another key's".to_owned());
         }
+        let made_for = algorithm::from_record(&record.jws_algorithm, public_key.kind())?;
         let signer = if record.sealed.is_empty() || self.fit == SealFit::Wrong {
             None
         } else {
-            let aad = key_aad(&self.trust_domain, purpose, kid, &record.certificate);
+            let aad = key_aad(&self.trust_domain, purpose, kid, made_for, &record.certificate);
             let pkcs8 = self.seal.open(&aad, &record.sealed).map_err(|e| e.to_string())?;
             let key = LocalKey::from_pkcs8(pkcs8.expose()).map_err(|e| e.to_string())?;
             if *key.public_key() != public_key {
@@ -317,6 +332,7 @@ impl KeyRing {
         Ok(Material {
             purpose,
             public_key,
+            made_for,
             signer,
             issuer,
         })
@@ -397,18 +413,41 @@ pub(crate) fn kid_of(key: &PublicKey) -> String {
     digest::hex(head)
 }
 
-/// What a sealed key is bound to: moved to another purpose, name or trust domain, or beside another certificate, it
-/// does not open. `certificate` is empty for keys that have none.
+/// What a sealed key is bound to: moved to another purpose, name, algorithm or trust domain, or beside another
+/// certificate, it does not open. `certificate` is empty for keys that have none.
 pub(crate) fn key_aad(
     trust_domain: &TrustDomain,
     purpose: Purpose,
     kid: &str,
+    made_for: Option<JwsAlgorithm>,
     certificate: &[u8],
 ) -> Vec<u8> {
     let certificate = digest::hex(&digest::sha256(certificate));
-    format!("signet key v1\0{trust_domain}\0{purpose}\0{kid}\0{certificate}").into_bytes()
+    let mut text = format!("signet key v1\0{trust_domain}\0{purpose}\0{kid}\0{certificate}");
+    if let Some(algorithm) = made_for {
+        text.push('\0');
+        text.push_str(algorithm.as_str());
+    }
+    text.into_bytes()
 }
 
 pub(crate) fn check_aad(trust_domain: &TrustDomain) -> Vec<u8> {
     format!("signet seal check v1\0{trust_domain}").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is sealed stays sealed under these very bytes: another form would open nothing that exists.
+    #[test]
+    fn the_bytes_that_a_key_is_bound_to_stay_as_they_are() {
+        let domain = TrustDomain::parse("dev.test").unwrap();
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let aad = |made_for| key_aad(&domain, Purpose::JwtSvid, "k", made_for, b"");
+        let plain = format!("signet key v1\0dev.test\0jwt-svid\0k\0{empty}");
+        assert_eq!(aad(None), plain.as_bytes());
+        let named = format!("{plain}\0PS256");
+        assert_eq!(aad(Some(JwsAlgorithm::Ps256)), named.as_bytes());
+    }
 }

@@ -49,8 +49,7 @@ impl PublicKeyData for SubjectKey<'_> {
     }
 }
 
-/// The algorithms that a certificate request or self-signed certificate may be signed with, by the DER of their
-/// OID and whether NULL parameters belong to them.
+/// The algorithms that a certificate or certificate request may be signed with, by the DER of their OID.
 const BY_OID: &[(&[u8], SignatureAlgorithm)] = &[
     (
         &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
@@ -65,9 +64,18 @@ const BY_OID: &[(&[u8], SignatureAlgorithm)] = &[
         SignatureAlgorithm::EcdsaP521Sha512,
     ),
     (&[0x2b, 0x65, 0x70], SignatureAlgorithm::Ed25519),
-    (RSA_SHA256, SignatureAlgorithm::RsaPkcs1Sha256),
-    (RSA_SHA384, SignatureAlgorithm::RsaPkcs1Sha384),
-    (RSA_SHA512, SignatureAlgorithm::RsaPkcs1Sha512),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b],
+        SignatureAlgorithm::RsaPkcs1Sha256,
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0c],
+        SignatureAlgorithm::RsaPkcs1Sha384,
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0d],
+        SignatureAlgorithm::RsaPkcs1Sha512,
+    ),
     (
         &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x11],
         SignatureAlgorithm::MlDsa44,
@@ -81,19 +89,35 @@ const BY_OID: &[(&[u8], SignatureAlgorithm)] = &[
         SignatureAlgorithm::MlDsa87,
     ),
 ];
-const RSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b];
-const RSA_SHA384: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0c];
-const RSA_SHA512: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0d];
+
+const NULL: &[u8] = &[0x05, 0x00];
 
 /// The algorithm that an AlgorithmIdentifier's contents name.
 pub(crate) fn from_identifier(content: &[u8]) -> Option<SignatureAlgorithm> {
+    let (algorithm, parameters) = split(content)?;
+    // RFC 4055 §5 wants NULL with RSA and accepts its absence; the others never have parameters.
+    (parameters.is_empty() || is_rsa(algorithm) && parameters == NULL).then_some(algorithm)
+}
+
+/// Whether these are the contents of `algorithm`'s AlgorithmIdentifier in the one form that we write.
+pub(crate) fn is_identifier(content: &[u8], algorithm: SignatureAlgorithm) -> bool {
+    let wanted: &[u8] = if is_rsa(algorithm) { NULL } else { &[] };
+    split(content) == Some((algorithm, wanted))
+}
+
+/// The algorithm that is named, and its parameters.
+fn split(content: &[u8]) -> Option<(SignatureAlgorithm, &[u8])> {
     use crate::der::{OID, Reader};
-    const NULL: &[u8] = &[0x05, 0x00];
-    let mut reader = Reader::new(content);
-    let oid = reader.expect(OID).ok()?;
+    let oid = Reader::new(content).expect(OID).ok()?;
     let parameters = content.get(oid.raw.len()..)?;
     let &(_, algorithm) = BY_OID.iter().find(|(known, _)| *known == oid.content)?;
-    let rsa = matches!(oid.content, RSA_SHA256 | RSA_SHA384 | RSA_SHA512);
-    // RFC 4055 §5 wants NULL with RSA and accepts its absence; the others never have parameters.
-    (parameters.is_empty() || rsa && parameters == NULL).then_some(algorithm)
+    Some((algorithm, parameters))
+}
+
+fn is_rsa(algorithm: SignatureAlgorithm) -> bool {
+    use SignatureAlgorithm as A;
+    matches!(
+        algorithm,
+        A::RsaPkcs1Sha256 | A::RsaPkcs1Sha384 | A::RsaPkcs1Sha512
+    )
 }

@@ -353,7 +353,7 @@ pub const REGISTER: &[Entry] = &[
     entry(
         "SGXC034",
         "signature algorithm of the certificate request does not fit",
-        "sign the request with the default algorithm of its key",
+        "sign with the hash of the key's curve: SHA-256 for P-256, SHA-384 for P-384 (`openssl req -sha384`), SHA-512 for P-521; for RSA with PKCS#1 and SHA-256 or longer",
     ),
     entry(
         "SGXC035",

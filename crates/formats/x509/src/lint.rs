@@ -3,9 +3,10 @@
 //! The lints read the final to-be-signed bytes with a parser that shares no code with the encoder, and compare them
 //! with what was admitted. A finding is a defect of ours, never a caller's fault; nothing is signed then.
 
+use crate::der::{Reader, SEQUENCE};
 use crate::names::AltNames;
-use crate::{CaKind, Serial};
-use signet_crypto::PublicKey;
+use crate::{CaKind, Serial, algorithm};
+use signet_crypto::{KeyKind, PublicKey, SignatureAlgorithm};
 use signet_id::{SpiffeId, TrustDomain};
 use signet_time::UnixTime;
 use x509_parser::certificate::TbsCertificate;
@@ -37,6 +38,9 @@ pub enum LintError {
     /// A leaf with subject, or a CA without.
     #[error("subject is empty where it must not be, or not empty where it must")]
     Subject,
+    /// Not the algorithm that the issuer signs with, in its one form.
+    #[error("signature algorithm is not the issuer's, or has other parameters")]
+    SignatureAlgorithm,
     /// Not the admitted key.
     #[error("public key differs from what was admitted")]
     PublicKey,
@@ -67,6 +71,9 @@ pub enum LintError {
     /// keyUsage is not exactly the profile's.
     #[error("keyUsage differs from the profile's")]
     KeyUsage,
+    /// keyUsage of an ML-DSA key holds a use other than signing, or none (RFC 9881 §5).
+    #[error("keyUsage of an ml-dsa key allows something other than signatures")]
+    MlDsaKeyUsage,
     /// extendedKeyUsage is critical, or not exactly server and client authentication.
     #[error("extendedKeyUsage is not exactly server and client authentication, not critical")]
     ExtendedKeyUsage,
@@ -89,6 +96,8 @@ pub(crate) struct Expected<'a> {
     pub(crate) issuer_name: &'a [u8],
     /// `None` for a certificate that signs itself.
     pub(crate) issuer_key_id: Option<&'a [u8]>,
+    /// What the issuer signs with.
+    pub(crate) algorithm: SignatureAlgorithm,
     pub(crate) public_key: &'a PublicKey,
     pub(crate) serial: Serial,
     pub(crate) not_before: UnixTime,
@@ -116,12 +125,16 @@ pub(crate) fn subject_of(tbs: &[u8]) -> Result<&[u8], LintError> {
 }
 
 /// Compares `tbs` with what was admitted, bit by bit of the profile.
-pub(crate) fn check(tbs: &[u8], expected: &Expected<'_>) -> Result<(), LintError> {
-    let (rest, tbs) = TbsCertificate::from_der(tbs).map_err(|_| LintError::Malformed)?;
+pub(crate) fn check(bytes: &[u8], expected: &Expected<'_>) -> Result<(), LintError> {
+    let (rest, tbs) = TbsCertificate::from_der(bytes).map_err(|_| LintError::Malformed)?;
     ensure(rest.is_empty(), LintError::Trailing)?;
     ensure(tbs.version() == X509Version::V3, LintError::Version)?;
     ensure(serial_is(tbs.raw_serial(), expected.serial), LintError::Serial)?;
     ensure(tbs.issuer.as_raw() == expected.issuer_name, LintError::IssuerName)?;
+    ensure(
+        is_algorithm(bytes, expected.algorithm),
+        LintError::SignatureAlgorithm,
+    )?;
     let is_at = |found: i64, time: UnixTime| u64::try_from(found).is_ok_and(|secs| secs == time.as_secs());
     let validity = tbs.validity();
     ensure(
@@ -173,8 +186,12 @@ const NO_REV_AVAIL_OID: &[u8] = &[0x55, 0x1d, 0x38];
 
 /// Bits as x509-parser counts them: the first bit of the extension is the lowest.
 const DIGITAL_SIGNATURE: u16 = 1;
+const NON_REPUDIATION: u16 = 1 << 1;
 const KEY_CERT_SIGN: u16 = 1 << 5;
 const CRL_SIGN: u16 = 1 << 6;
+
+/// All that a key usage of an ML-DSA key may hold (RFC 9881 §5), and it must hold one of them.
+const ML_DSA_USAGES: u16 = DIGITAL_SIGNATURE | NON_REPUDIATION | KEY_CERT_SIGN | CRL_SIGN;
 
 /// Checks one extension and names it by its bit.
 fn check_extension(
@@ -189,6 +206,10 @@ fn check_extension(
         }
         ParsedExtension::KeyUsage(usage) => {
             ensure(extension.critical, LintError::KeyUsageCritical)?;
+            if is_ml_dsa(expected.public_key) {
+                let allowed = usage.flags != 0 && usage.flags & !ML_DSA_USAGES == 0;
+                ensure(allowed, LintError::MlDsaKeyUsage)?;
+            }
             let wanted = match expected.subject {
                 Subject::Leaf { .. } => DIGITAL_SIGNATURE,
                 Subject::Ca {
@@ -235,6 +256,19 @@ fn check_extension(
         }
         _ => Err(LintError::UnknownExtension),
     }
+}
+
+fn is_ml_dsa(key: &PublicKey) -> bool {
+    matches!(key.kind(), KeyKind::MlDsa44 | KeyKind::MlDsa65 | KeyKind::MlDsa87)
+}
+
+/// Whether the bytes name `wanted` as their signature's algorithm, with NULL as parameters for RSA and none for any
+/// other (RFC 4055 §5, RFC 5758 §3.2, RFC 8410 §3, RFC 9881 §2).
+fn is_algorithm(tbs: &[u8], wanted: SignatureAlgorithm) -> bool {
+    let named = crate::tbs::algorithm_of(tbs)
+        .and_then(|raw| Reader::only(raw, SEQUENCE))
+        .map(|identifier| identifier.content);
+    named.is_ok_and(|content| algorithm::is_identifier(content, wanted))
 }
 
 fn check_names(value: &[u8], expected: &Expected<'_>) -> Result<(), LintError> {

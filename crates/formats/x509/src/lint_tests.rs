@@ -8,7 +8,7 @@ use rcgen::{
     CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyUsagePurpose,
     SanType, SerialNumber,
 };
-use signet_crypto::{KeyKind, SignatureAlgorithm};
+use signet_crypto::{KeyKind, LocalKey, SignatureAlgorithm};
 
 const ALGORITHM: SignatureAlgorithm = SignatureAlgorithm::Ed25519;
 
@@ -16,6 +16,7 @@ fn expected<'a>(leaf: &'a SvidLeaf, fixture: &'a Fixture) -> Expected<'a> {
     Expected {
         issuer_name: fixture.issuer.certificate().subject().der(),
         issuer_key_id: Some(fixture.issuer.key_id()),
+        algorithm: ALGORITHM,
         public_key: &leaf.public_key,
         serial: leaf.serial,
         not_before: leaf.not_before,
@@ -253,6 +254,119 @@ fn spiffe_29_key_usage() {
     assert_eq!(patched(plain), Err(LintError::KeyUsageCritical));
 }
 
+/// What the lints say of an ML-DSA leaf whose template and bytes were changed.
+fn ml_dsa(
+    kind: KeyKind,
+    template: impl FnOnce(&mut CertificateParams),
+    bytes: impl FnOnce(&mut Vec<u8>, &[u8]),
+) -> Result<(), LintError> {
+    let fixture = Fixture::new(KeyKind::Ed25519);
+    let mut leaf = leaf();
+    leaf.public_key = LocalKey::generate(kind).unwrap().public_key().clone();
+    let mut parameters = leaf.parameters().unwrap();
+    template(&mut parameters);
+    let issuer = &fixture.issuer;
+    let mut tbs = capture(
+        &parameters,
+        &leaf.public_key,
+        issuer.parameters(),
+        issuer.public_key(),
+        ALGORITHM,
+    )
+    .unwrap();
+    bytes(&mut tbs, leaf.public_key.spki_der());
+    check(&tbs, &expected(&leaf, &fixture))
+}
+
+const ML_DSA: [KeyKind; 3] = [KeyKind::MlDsa44, KeyKind::MlDsa65, KeyKind::MlDsa87];
+
+/// RFC 9881 §5.
+#[test]
+fn an_ml_dsa_key_is_for_signatures_only() {
+    use KeyUsagePurpose as U;
+    for kind in ML_DSA {
+        assert_eq!(ml_dsa(kind, |_| {}, |_, _| {}), Ok(()));
+        for wrong in [
+            U::KeyEncipherment,
+            U::DataEncipherment,
+            U::KeyAgreement,
+            U::EncipherOnly,
+            U::DecipherOnly,
+        ] {
+            let usages = vec![U::DigitalSignature, wrong];
+            let linted = ml_dsa(kind, |t| t.key_usages = usages, |_, _| {});
+            assert_eq!(linted, Err(LintError::MlDsaKeyUsage), "{wrong:?}");
+        }
+        // Those that the RFC allows and the profile does not.
+        for wrong in [U::ContentCommitment, U::KeyCertSign, U::CrlSign] {
+            let usages = vec![U::DigitalSignature, wrong];
+            let linted = ml_dsa(kind, |t| t.key_usages = usages, |_, _| {});
+            assert_eq!(linted, Err(LintError::KeyUsage), "{wrong:?}");
+        }
+    }
+}
+
+/// RFC 9881 §2: the parameters are absent, not NULL.
+#[test]
+fn an_ml_dsa_key_has_no_parameters() {
+    for kind in ML_DSA {
+        let with_null = |tbs: &mut Vec<u8>, spki: &[u8]| {
+            // SEQUENCE of 4 + n bytes, SEQUENCE of 11 bytes, OID of 9 bytes, key: two bytes more on the way.
+            assert_eq!((spki[0], spki[1], spki[4], spki[5]), (0x30, 0x82, 0x30, 11));
+            let length = u16::from_be_bytes([spki[2], spki[3]]) + 2;
+            let mut changed = spki.to_vec();
+            changed[2..4].copy_from_slice(&length.to_be_bytes());
+            changed[5] += 2;
+            changed.splice(17..17, [5, 0]);
+            replace(tbs, spki, &changed);
+            lengthen(tbs, 2);
+        };
+        let linted = ml_dsa(kind, |_| {}, with_null);
+        assert_eq!(linted, Err(LintError::PublicKey), "{kind:?}");
+    }
+}
+
+/// Adds `by` to the length of the outermost element, which has two bytes.
+fn lengthen(der: &mut [u8], by: u16) {
+    assert_eq!(der[1], 0x82);
+    let length = u16::from_be_bytes([der[2], der[3]]) + by;
+    der[2..4].copy_from_slice(&length.to_be_bytes());
+}
+
+#[test]
+fn the_signature_algorithm_is_the_issuers_in_its_one_form() {
+    let other = SignatureAlgorithm::MlDsa65;
+    assert_eq!(
+        admitted(|e| e.algorithm = other),
+        Err(LintError::SignatureAlgorithm)
+    );
+    // Ed25519 with NULL: the first AlgorithmIdentifier of the bytes is the signature's.
+    let with_null = |tbs: &mut Vec<u8>| {
+        replace(
+            tbs,
+            &[0x30, 5, 6, 3, 0x2b, 0x65, 0x70],
+            &[0x30, 7, 6, 3, 0x2b, 0x65, 0x70, 5, 0],
+        );
+        lengthen(tbs, 2);
+    };
+    assert_eq!(patched(with_null), Err(LintError::SignatureAlgorithm));
+}
+
+#[test]
+fn every_identifier_has_one_form() {
+    use crate::algorithm::{from_identifier, is_identifier};
+    let rsa = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11];
+    let algorithm = SignatureAlgorithm::RsaPkcs1Sha256;
+    let with_null = [&rsa[..], &[5, 0]].concat();
+    assert!(is_identifier(&with_null, algorithm) && !is_identifier(&rsa, algorithm));
+    assert_eq!(from_identifier(&rsa), Some(algorithm), "read without NULL");
+    let ml_dsa = [6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 0x12];
+    let algorithm = SignatureAlgorithm::MlDsa65;
+    let with_null = [&ml_dsa[..], &[5, 0]].concat();
+    assert!(is_identifier(&ml_dsa, algorithm) && !is_identifier(&with_null, algorithm));
+    assert_eq!(from_identifier(&with_null), None);
+}
+
 #[test]
 fn spiffe_29_extended_key_usage() {
     use ExtendedKeyUsagePurpose::{Any, ClientAuth, CodeSigning, ServerAuth};
@@ -328,6 +442,7 @@ fn a_ca_is_held_to_its_own_profile() {
             &Expected {
                 issuer_name: issuer.certificate().subject().der(),
                 issuer_key_id: Some(issuer.key_id()),
+                algorithm: ALGORITHM,
                 public_key: &intermediate.public_key,
                 serial: intermediate.serial,
                 not_before: intermediate.not_before,

@@ -60,7 +60,7 @@ impl Tbs {
 const SIGNATURE_BYTES_MAX: usize = 5 << 10;
 
 /// The AlgorithmIdentifier inside the bytes: copied to the outside, so that the two always agree.
-fn algorithm_of(tbs: &[u8]) -> Result<&[u8], NotDer> {
+pub(crate) fn algorithm_of(tbs: &[u8]) -> Result<&[u8], NotDer> {
     let mut reader = Reader::new(Reader::only(tbs, SEQUENCE)?.content);
     reader.expect(CONTEXT_0)?;
     reader.expect(INTEGER)?;

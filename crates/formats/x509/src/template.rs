@@ -95,6 +95,7 @@ impl SvidLeaf {
             &Expected {
                 issuer_name: issuer.certificate().subject().der(),
                 issuer_key_id: Some(issuer.key_id()),
+                algorithm,
                 public_key: &self.public_key,
                 serial: self.serial,
                 not_before: self.not_before,
@@ -158,7 +159,11 @@ impl CaCert {
         )?;
         lint::check(
             &bytes,
-            &self.expected(issuer.certificate().subject().der(), Some(issuer.key_id())),
+            &self.expected(
+                issuer.certificate().subject().der(),
+                Some(issuer.key_id()),
+                algorithm,
+            ),
         )?;
         Ok(Tbs::new(bytes, algorithm))
     }
@@ -177,14 +182,20 @@ impl CaCert {
             algorithm,
         )?;
         let subject = lint::subject_of(&bytes)?;
-        lint::check(&bytes, &self.expected(subject, None))?;
+        lint::check(&bytes, &self.expected(subject, None, algorithm))?;
         Ok(Tbs::new(bytes, algorithm))
     }
 
-    fn expected<'a>(&'a self, issuer_name: &'a [u8], issuer_key_id: Option<&'a [u8]>) -> Expected<'a> {
+    fn expected<'a>(
+        &'a self,
+        issuer_name: &'a [u8],
+        issuer_key_id: Option<&'a [u8]>,
+        algorithm: SignatureAlgorithm,
+    ) -> Expected<'a> {
         Expected {
             issuer_name,
             issuer_key_id,
+            algorithm,
             public_key: &self.public_key,
             serial: self.serial,
             not_before: self.not_before,

@@ -80,6 +80,7 @@ impl Agent {
             attestors: attest::built_in(&settings.attestors.unix, Arc::clone(&clock)),
             clock,
             pace,
+            svid_key: settings.svid.key,
             series: series.clone(),
             foreign_claims: settings.allowed_foreign_jwt_claims,
             shutdown: shutdown.clone(),

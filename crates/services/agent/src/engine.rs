@@ -3,7 +3,7 @@ use crate::attest::Attestor;
 use crate::identity::Identities;
 use crate::issuer::{Coalescer, Issuer};
 use crate::metrics::Series;
-use crate::settings::Pace;
+use crate::settings::{Pace, SvidKey};
 use crate::workload::{Shared, WorkloadApi};
 use signet_feed::NodeState;
 use signet_net::{CancellationToken, Limits, UnixServer};
@@ -32,6 +32,8 @@ pub struct EngineParts {
     pub clock: SharedClock,
     /// How fast.
     pub pace: Pace,
+    /// The kind of the keys of X.509-SVIDs.
+    pub svid_key: SvidKey,
     /// What is counted.
     pub series: Series,
     /// Claims of foreign domains' tokens that are passed on besides the registered ones.
@@ -52,12 +54,13 @@ impl Engine {
             attestors,
             clock,
             pace,
+            svid_key,
             series,
             foreign_claims,
             shutdown,
         } = parts;
         let coalescer = Coalescer::start(issuer);
-        let identities = Identities::new(Arc::clone(&clock), coalescer, pace, series.clone());
+        let identities = Identities::new(Arc::clone(&clock), coalescer, pace, svid_key, series.clone());
         let foreign_claims = foreign_claims.into_iter().collect();
         let shared = Shared::new(
             Arc::clone(&identities),

@@ -26,4 +26,6 @@ pub use engine::{Engine, EngineParts, SOCKET_MODE};
 pub use error::{AgentError, REGISTER};
 pub use health::Health;
 pub use issuer::{IssueError, IssueFuture, Issuer};
-pub use settings::{AgentSettings, AttestorSettings, METRICS_PORT, Pace, SocketSettings, UnixSettings};
+pub use settings::{
+    AgentSettings, AttestorSettings, METRICS_PORT, Pace, SocketSettings, SvidKey, SvidSettings, UnixSettings,
+};

@@ -1,5 +1,6 @@
 use core::time::Duration;
 use serde::Deserialize;
+use signet_crypto::KeyKind;
 use signet_settings::{ByteSize, HostPort, ListenAddress};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ pub struct AgentSettings {
     pub site: Option<String>,
     /// How callers are told apart.
     pub attestors: AttestorSettings,
+    /// What the agent makes for workloads.
+    pub svid: SvidSettings,
     /// Claims of foreign trust domains' tokens that `ValidateJWTSVID` passes on besides the registered ones.
     pub allowed_foreign_jwt_claims: Vec<String>,
 }
@@ -63,6 +66,7 @@ impl Default for AgentSettings {
             )))),
             site: None,
             attestors: AttestorSettings::default(),
+            svid: SvidSettings::default(),
             allowed_foreign_jwt_claims: Vec::new(),
         }
     }
@@ -86,6 +90,55 @@ impl Default for UnixSettings {
 
 /// Where an agent shows its metrics and health unless told otherwise.
 pub const METRICS_PORT: u16 = 8452;
+
+/// Settings of the SVIDs of workloads.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SvidSettings {
+    /// The kind of the keys of X.509-SVIDs. It has nothing to do with what the server signs with.
+    pub key: SvidKey,
+}
+
+/// The kinds of key that an agent makes for X.509-SVIDs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SvidKey {
+    /// ECDSA on P-256. Every program has it.
+    #[default]
+    P256,
+    /// ECDSA on P-384.
+    P384,
+    /// Ed25519.
+    Ed25519,
+    /// RSA with 2048 bits: for programs that know nothing else. Each takes tens of milliseconds to make.
+    Rsa2048,
+    /// RSA with 3072 bits.
+    Rsa3072,
+    /// ML-DSA-44.
+    #[serde(rename = "ml-dsa-44")]
+    MlDsa44,
+    /// ML-DSA-65.
+    #[serde(rename = "ml-dsa-65")]
+    MlDsa65,
+    /// ML-DSA-87.
+    #[serde(rename = "ml-dsa-87")]
+    MlDsa87,
+}
+
+impl SvidKey {
+    pub(crate) const fn kind(self) -> KeyKind {
+        match self {
+            Self::P256 => KeyKind::P256,
+            Self::P384 => KeyKind::P384,
+            Self::Ed25519 => KeyKind::Ed25519,
+            Self::Rsa2048 => KeyKind::Rsa2048,
+            Self::Rsa3072 => KeyKind::Rsa3072,
+            Self::MlDsa44 => KeyKind::MlDsa44,
+            Self::MlDsa65 => KeyKind::MlDsa65,
+            Self::MlDsa87 => KeyKind::MlDsa87,
+        }
+    }
+}
 
 /// How an agent behaves in time. Not in any file: tests turn these, users have no reason to.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +174,24 @@ mod tests {
         );
         assert_eq!(settings.metrics.map(|m| m.0.port()), Some(8452));
         assert_eq!(settings.attestors.unix.sha256_bytes_max.0, 268_435_456);
+    }
+
+    #[test]
+    fn the_kind_of_an_svids_key_is_read_by_its_name_and_nothing_else() {
+        let parse = |name: &str| {
+            let text = format!("[svid]\nkey = \"{name}\"");
+            signet_settings::parse::<AgentSettings>(&text, "agent.toml")
+        };
+        for kind in KeyKind::ALL {
+            let read = parse(kind.as_str()).map(|settings| settings.svid.key.kind());
+            if matches!(kind, KeyKind::P521 | KeyKind::Rsa4096) {
+                assert!(read.is_err(), "{kind:?} is verified, and not made");
+            } else {
+                assert_eq!(read.expect("a name"), kind);
+            }
+        }
+        let error = parse("mldsa65").expect_err("no name").to_string();
+        assert!(error.contains("line 2") && error.contains("ml-dsa-65"), "{error}");
     }
 
     #[test]

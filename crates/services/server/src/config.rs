@@ -2,7 +2,7 @@ use crate::storage;
 use core::time::Duration;
 use serde::Deserialize;
 use signet_id::{SpiffeId, TrustDomain};
-use signet_keys::{SealChoice, X509Algorithm};
+use signet_keys::{JwtAlgorithm, SealChoice, X509Algorithm};
 use signet_settings::{HostPort, ListenAddress, Report, SettingsError};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -49,6 +49,8 @@ pub struct Config {
     pub jwt_issuer: String,
     /// The kind of new X.509 keys.
     pub x509: X509Algorithm,
+    /// What new JWT keys sign with.
+    pub jwt: JwtAlgorithm,
     /// A constant label of every metric.
     pub site: Option<String>,
 }
@@ -79,6 +81,7 @@ impl Config {
             advertise: Vec::new(),
             jwt_issuer: Self::JWT_ISSUER.to_owned(),
             x509: X509Algorithm::default(),
+            jwt: JwtAlgorithm::default(),
             site: None,
         }
     }
@@ -133,6 +136,7 @@ struct Listen {
 struct Svid {
     jwt_issuer: Option<String>,
     x509_alg: Option<String>,
+    jwt_alg: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -172,6 +176,12 @@ impl File {
                 .x509_alg
                 .as_deref()
                 .and_then(X509Algorithm::parse)
+                .unwrap_or_default(),
+            jwt: self
+                .svid
+                .jwt_alg
+                .as_deref()
+                .and_then(JwtAlgorithm::parse)
                 .unwrap_or_default(),
             site: self.metrics.site,
         }
@@ -239,7 +249,15 @@ fn check(file: &File, report: &mut Report<'_>) {
     if let Some(name) = &file.svid.x509_alg
         && X509Algorithm::parse(name).is_none()
     {
-        report.at("svid.x509_alg", format!("`{name}` is not p256, p384 or ed25519"));
+        report.at(
+            "svid.x509_alg",
+            format!("`{name}` is not {}", X509Algorithm::NAMES),
+        );
+    }
+    if let Some(name) = &file.svid.jwt_alg
+        && JwtAlgorithm::parse(name).is_none()
+    {
+        report.at("svid.jwt_alg", format!("`{name}` is not {}", JwtAlgorithm::NAMES));
     }
 }
 

@@ -3,7 +3,9 @@ use crate::{Config, ServerError};
 use serde::Serialize;
 use signet_crypto::digest;
 use signet_id::TrustDomain;
-use signet_keys::{FileSeal, Keys, KeysConfig, KeysError, Purpose, SealFileFault, X509Algorithm};
+use signet_keys::{
+    FileSeal, JwtAlgorithm, Keys, KeysConfig, KeysError, Purpose, SealFileFault, X509Algorithm,
+};
 use signet_record::Recorder;
 use signet_time::SharedClock;
 use signet_x509::pem;
@@ -23,6 +25,8 @@ pub struct InitOptions {
     pub seal: String,
     /// The kind of its X.509 keys.
     pub x509: X509Algorithm,
+    /// What its JWT-SVIDs are signed with.
+    pub jwt: JwtAlgorithm,
 }
 
 /// What was made.
@@ -123,6 +127,7 @@ async fn fill(
     } = storage::open_files(dir, Arc::new(seal))?;
     let config = KeysConfig {
         x509: options.x509,
+        jwt: options.jwt,
         ..KeysConfig::new(options.trust_domain.clone())
     };
     let keys = Keys::open(log, seal, Recorder::new(journal), config)
@@ -190,6 +195,7 @@ api = "{api}"   # the administration API
 
 [svid]
 x509_alg = "{x509}"
+jwt_alg = "{jwt}"
 jwt_issuer = "{issuer}"
 "#,
         trust_domain = options.trust_domain,
@@ -198,6 +204,7 @@ jwt_issuer = "{issuer}"
         metrics = Config::METRICS_PORT,
         api = Config::API_SOCKET,
         x509 = options.x509.as_str(),
+        jwt = options.jwt.as_str(),
         issuer = Config::JWT_ISSUER,
     )
 }

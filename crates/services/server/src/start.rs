@@ -71,6 +71,7 @@ impl Server {
         let recorder = Recorder::new(Arc::clone(&opened.journal));
         let keys_config = KeysConfig {
             x509: config.x509,
+            jwt: config.jwt,
             ..KeysConfig::new(domain.clone())
         };
         let keys = Keys::open(

@@ -262,3 +262,14 @@ proptest! {
         }
     }
 }
+
+/// RFC 9881 §6: the seed alone, which is what Go and others read, and a small part of the expanded key.
+#[test]
+fn ml_dsa_private_keys_are_written_as_their_seed() {
+    for kind in [KeyKind::MlDsa44, KeyKind::MlDsa65, KeyKind::MlDsa87] {
+        let document = key(kind).to_pkcs8().unwrap();
+        // SEQUENCE, version 0, AlgorithmIdentifier of 13 bytes, OCTET STRING that holds [0] with 32 bytes.
+        assert_eq!(document.expose().len(), 54, "{kind:?}");
+        assert_eq!(document.expose()[18..22], [4, 34, 0x80, 32], "{kind:?}");
+    }
+}

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod algorithms;
 mod jwt;
 mod recording;
 mod requests;

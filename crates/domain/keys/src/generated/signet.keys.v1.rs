@@ -18,6 +18,9 @@ pub struct SealedKey {
     pub certificate: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "6")]
     pub created_at_ms: u64,
+    /// For keys of tokens: the `alg` that it signs with, and no other. Empty: the usual one of its kind.
+    #[prost(string, tag = "7")]
+    pub jws_algorithm: ::prost::alloc::string::String,
 }
 /// Kind 17. Its key is the `kid` in ASCII.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

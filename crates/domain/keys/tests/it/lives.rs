@@ -1,9 +1,8 @@
 use crate::{DAY, HOUR, World, active, config, jwt_kids, only_states, origin, own, roots, states};
-use signet_keys::{KeysConfig, KeysError, Purpose, Urgency, X509Algorithm};
+use signet_keys::{KeysConfig, KeysError, Purpose, Urgency};
 use signet_store::Seq;
 use signet_testkit::START;
 use signet_x509::Certificate;
-use std::sync::Arc;
 use std::time::Duration;
 
 #[tokio::test]
@@ -78,35 +77,6 @@ async fn spiffe_31_ca_certificates_name_the_domain_and_live_within_their_issuer(
     assert_eq!(intermediate.issuer().unwrap().trust_domain(), Some(&own()));
     // The leaf's issuer travels with it, the root does not.
     assert_eq!(intermediate.issuer().unwrap().chain().len(), 1);
-}
-
-#[tokio::test]
-async fn keys_are_of_the_kind_that_was_chosen() {
-    use signet_crypto::KeyKind;
-    for (name, kind) in [
-        ("p256", KeyKind::P256),
-        ("p384", KeyKind::P384),
-        ("ed25519", KeyKind::Ed25519),
-    ] {
-        let world = World::new();
-        let config = KeysConfig {
-            x509: X509Algorithm::parse(name).unwrap(),
-            ..config()
-        };
-        let keys = world
-            .open_with(Arc::new(world.log.clone()), config)
-            .await
-            .unwrap();
-        keys.ensure(START).await.unwrap();
-        let kind_of = |purpose| keys.active(purpose).unwrap().public_key().kind();
-        assert_eq!(kind_of(Purpose::X509Root), kind);
-        assert_eq!(kind_of(Purpose::X509Svid), kind);
-        // The standard for JWT-SVIDs knows no Ed25519.
-        assert_eq!(kind_of(Purpose::JwtSvid), KeyKind::P256);
-    }
-    for wrong in ["", "P256", "ml-dsa-65", "rsa2048"] {
-        assert_eq!(X509Algorithm::parse(wrong), None);
-    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod algorithms;
 mod crashes;
 mod emergencies;
 mod lives;

@@ -175,7 +175,7 @@ async fn a_sealed_key_is_bound_to_purpose_name_and_trust_domain() {
 }
 
 /// A copy of the log in which `change` came last.
-async fn log_with(world: &World, changes: Vec<Change>) -> Arc<dyn ChangeLog> {
+pub(crate) async fn log_with(world: &World, changes: Vec<Change>) -> Arc<dyn ChangeLog> {
     let log = signet_store::memory::MemoryLog::new();
     let mut rows = world.log.load().await.unwrap().rows;
     rows.sort_by_key(|row| row.seq);
@@ -191,7 +191,7 @@ async fn log_with(world: &World, changes: Vec<Change>) -> Arc<dyn ChangeLog> {
 }
 
 /// A length-delimited field of a protobuf message.
-fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![tag << 3 | 2];
     prost::encode_length_delimiter(bytes.len(), &mut out).unwrap();
     out.extend_from_slice(bytes);

@@ -115,6 +115,15 @@ pub enum X509SvidError {
         /// Its place, 0 is the leaf.
         index: usize,
     },
+    /// The key of a certificate is too weak, or of a kind that is not taken.
+    #[error("key of certificate {index} of the chain")]
+    Key {
+        /// Its place, 0 is the leaf.
+        index: usize,
+        /// Why.
+        #[source]
+        source: X509Error,
+    },
     /// The private key does not belong to the certificate.
     #[error("private key does not belong to the certificate")]
     PrivateKey,
@@ -154,6 +163,7 @@ impl Coded for X509SvidError {
             Self::TaintedAuthority { .. } => "SGCK023",
             Self::PrivateKey => "SGCK024",
             Self::Path { .. } => "SGCK025",
+            Self::Key { .. } => "SGCK026",
         }
     }
 
@@ -267,5 +277,10 @@ pub(crate) const REGISTER: &[Entry] = &[
         "SGCK025",
         "chain refused by the path builder",
         "read the message; have the certificate issued again",
+    ),
+    entry(
+        "SGCK026",
+        "key of a certificate is too weak or of an unknown kind",
+        "use P-256, P-384, P-521, Ed25519, RSA of 2048, 3072 or 4096 bits with exponent 65537, or ML-DSA",
     ),
 ];

@@ -2,7 +2,7 @@
 //!
 //! The leaf's trust domain picks the bundle before any path is built, and nothing outside that bundle is an anchor.
 //! Above what the path builder checks: exactly one URI name that is a SPIFFE ID with path; keyUsage of leaf and
-//! intermediates; the anchors' own validity, CA bit and path length; tainted keys neither anchor nor stand between.
+//! intermediates; strength and kind of every key; the anchors' own validity, CA bit and path length; tainted keys neither anchor nor stand between.
 
 mod error;
 mod path;
@@ -64,6 +64,7 @@ pub fn verify_svid_parts(
     }
     let parsed = parse(0, leaf)?;
     let id = check_leaf(&parsed)?;
+    check_key(0, &parsed)?;
     let trust_domain = id.trust_domain();
     let bundle = view.bundle(trust_domain).ok_or_else(|| X509SvidError::NoBundle {
         trust_domain: trust_domain.clone(),
@@ -113,6 +114,14 @@ pub mod danger {
 
 fn parse(index: usize, der: &[u8]) -> Result<Certificate, X509SvidError> {
     Certificate::parse(der).map_err(|source| X509SvidError::Malformed { index, source })
+}
+
+/// The path builder takes RSA keys of any exponent and more sizes than we do, and never looks at a leaf's own key.
+fn check_key(index: usize, certificate: &Certificate) -> Result<(), X509SvidError> {
+    match certificate.public_key() {
+        Ok(_) => Ok(()),
+        Err(source) => Err(X509SvidError::Key { index, source }),
+    }
 }
 
 /// The SPIFFE profile of a leaf (X509-SVID §5.2). Says nothing about who signed it.

@@ -1,6 +1,6 @@
 //! From a leaf to an anchor of one bundle.
 
-use super::{X509SvidError, parse};
+use super::{X509SvidError, check_key, parse};
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 use signet_time::UnixTime;
 use signet_trust::Bundle;
@@ -92,6 +92,7 @@ fn check_behind(behind: &[CertificateDer<'_>], authorities: &[Authority]) -> Res
         if is_tainted(certificate.spki_der(), authorities) {
             return Err(X509SvidError::TaintedAuthority { index });
         }
+        check_key(index, &certificate)?;
     }
     Ok(())
 }
@@ -103,7 +104,8 @@ fn may_sign(certificate: &Certificate) -> bool {
 /// The path builder takes name, key and constraints from an anchor and nothing else; the rest is looked at here.
 fn may_anchor(certificate: &Certificate, now: UnixTime) -> bool {
     let now = now.floor_secs();
-    may_sign(certificate) && certificate.not_before() <= now && now <= certificate.not_after()
+    let is_valid = certificate.not_before() <= now && now <= certificate.not_after();
+    may_sign(certificate) && is_valid && certificate.public_key().is_ok()
 }
 
 /// The anchor's path length, which the path builder does not know. Self-issued certificates do not count

@@ -57,15 +57,77 @@ macro_rules! assert_refused {
     };
 }
 
+/// Odd numbers of so many bits that nobody knows the factors of: what a certificate says, not what signs.
+fn modulus(bits: usize) -> Vec<u8> {
+    vec![0xff; bits / 8]
+}
+
+#[test]
+fn weak_rsa_keys_are_refused_wherever_they_stand() {
+    const USUAL: &[u8] = &[1, 0, 1];
+    let root = Authority::root("example.org");
+    let intermediate = root.intermediate("example.org");
+    let good = intermediate.leaf(ID);
+    for bits in [2048, 3072, 4096] {
+        let leaf = root.certify_rsa(Recipe::svid(ID), &modulus(bits), USUAL);
+        verify(&[&leaf], &view_of(&[&root])).unwrap();
+    }
+    for (bits, exponent) in [
+        (1024, USUAL),
+        (2040, USUAL),
+        (2056, USUAL),
+        (8192, USUAL),
+        (2048, &[3][..]),
+        (2048, &[1, 1]),
+        (2048, &[1, 0, 0]),
+    ] {
+        let name = format!("{bits} bits, exponent {exponent:?}");
+        let leaf = root.certify_rsa(Recipe::svid(ID), &modulus(bits), exponent);
+        let refused = verify(&[&leaf], &view_of(&[&root])).unwrap_err();
+        assert!(
+            matches!(refused, X509SvidError::Key { index: 0, .. }),
+            "{name}: {refused:?}"
+        );
+
+        let authority = root.certify_rsa(Recipe::ca("example.org"), &modulus(bits), exponent);
+        let chain = [&good.certificate, &intermediate.certificate, &authority];
+        let refused = verify(&chain, &view_of(&[&root])).unwrap_err();
+        assert!(
+            matches!(refused, X509SvidError::Key { index: 2, .. }),
+            "{name}: {refused:?}"
+        );
+
+        let weak_only = bundle_of("example.org", &[(&authority, false)]);
+        let view = TrustView::new("example.org".parse().unwrap()).with_bundle(weak_only);
+        let refused = verify(&chain[..2], &view).unwrap_err();
+        assert!(
+            matches!(refused, X509SvidError::EmptyBundle { .. }),
+            "{name}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_path_of_any_kinds_of_key_is_taken() {
+    let kinds = KeyKind::ALL;
+    let leaves = kinds.map(ForgeKey::generate);
+    for (index, kind) in kinds.into_iter().enumerate() {
+        let root = Authority::root_from(Recipe::ca("example.org"), kind);
+        // Each kind signs an intermediate of the next kind, so that each kind signs leaves too.
+        let next = kinds[(index + 1) % kinds.len()];
+        let intermediate = root.intermediate_from(Recipe::ca("example.org"), next);
+        let view = view_of(&[&root]);
+        for (leaf_kind, key) in kinds.iter().zip(&leaves) {
+            let leaf = intermediate.leaf_with_key(Recipe::svid(ID), key);
+            let verified = verify(&[&leaf.certificate, &intermediate.certificate], &view);
+            assert!(verified.is_ok(), "{kind:?} {next:?} {leaf_kind:?}: {verified:?}");
+        }
+    }
+}
+
 #[test]
 fn right_chains_verify_with_every_kind_of_authority() {
-    for kind in [
-        KeyKind::P256,
-        KeyKind::P384,
-        KeyKind::Ed25519,
-        KeyKind::Rsa2048,
-        KeyKind::MlDsa65,
-    ] {
+    for kind in KeyKind::ALL {
         let root = Authority::root_from(Recipe::ca("example.org"), kind);
         let intermediate = root.intermediate("example.org");
         let view = view_of(&[&root]);

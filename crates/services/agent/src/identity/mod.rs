@@ -21,7 +21,7 @@ pub(crate) use view::{Sight, View, X509Sight};
 use crate::attest::Selectors;
 use crate::issuer::Coalescer;
 use crate::metrics::{IssueKind, Outcome, Series};
-use crate::settings::Pace;
+use crate::settings::{Pace, SvidKey};
 use crate::{AgentError, IssueError};
 use frames::same_authorities;
 use index::Index;
@@ -48,6 +48,7 @@ pub(crate) struct Identities {
     clock: SharedClock,
     coalescer: Coalescer,
     pace: Pace,
+    svid_key: SvidKey,
     series: Series,
     inner: Mutex<Inner>,
     /// Something is due, or due earlier than the task thinks.
@@ -57,11 +58,18 @@ pub(crate) struct Identities {
 }
 
 impl Identities {
-    pub(crate) fn new(clock: SharedClock, coalescer: Coalescer, pace: Pace, series: Series) -> Arc<Self> {
+    pub(crate) fn new(
+        clock: SharedClock,
+        coalescer: Coalescer,
+        pace: Pace,
+        svid_key: SvidKey,
+        series: Series,
+    ) -> Arc<Self> {
         Arc::new(Self {
             clock,
             coalescer,
             pace,
+            svid_key,
             series,
             inner: Mutex::default(),
             wake: Notify::new(),
@@ -273,7 +281,7 @@ impl Identities {
     }
 
     async fn ask_x509(&self, entry: &FeedEntry) -> Result<X509Svid, AgentError> {
-        let (wanted, wish) = Wanted::new(entry)?;
+        let (wanted, wish) = Wanted::new(entry, self.svid_key).await?;
         let item = IssueItem {
             entry_id: entry.id.to_vec().into(),
             wish: Some(wish),

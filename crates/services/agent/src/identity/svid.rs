@@ -1,7 +1,8 @@
 use super::frames::wiped;
 use crate::AgentError;
+use crate::settings::SvidKey;
 use bytes::Bytes;
-use signet_crypto::{KeyKind, LocalKey};
+use signet_crypto::{CryptoError, LocalKey};
 use signet_feed::FeedEntry;
 use signet_id::SpiffeId;
 use signet_proto::agent::v1::{X509Issued, X509Wish, issue_item::Wish};
@@ -32,8 +33,8 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Makes a key and the wish for its certificate.
-    pub(super) fn new(entry: &FeedEntry) -> Result<(Self, Wish), AgentError> {
-        let key = LocalKey::generate(KEY_KIND).map_err(AgentError::Key)?;
+    pub(super) async fn new(entry: &FeedEntry, key: SvidKey) -> Result<(Self, Wish), AgentError> {
+        let key = generate(key).await?;
         let csr = signet_x509::make_csr(&key, Some(&entry.spiffe_id), &entry.dns_names)
             .map_err(AgentError::Certificate)?;
         let wish = Wish::X509(X509Wish { csr: csr.into() });
@@ -111,6 +112,21 @@ impl X509Svid {
     }
 }
 
+/// A new key. RSA takes tens of milliseconds and more, so it goes to a thread that may block; the others take less than
+/// the way there.
+async fn generate(key: SvidKey) -> Result<LocalKey, AgentError> {
+    let kind = key.kind();
+    let make = move || LocalKey::generate(kind);
+    let made = match key {
+        SvidKey::Rsa2048 | SvidKey::Rsa3072 => tokio::task::spawn_blocking(make)
+            .await
+            // The thread is lost where the runtime is shutting down.
+            .unwrap_or(Err(CryptoError::Generate { kind })),
+        _ => make(),
+    };
+    made.map_err(AgentError::Key)
+}
+
 /// Half of the time from `now` to `end`, a tenth earlier or later, so that not all come back at once.
 pub(super) fn half_life(now: UnixTime, end: UnixTime) -> UnixTime {
     now + scatter(end.since(now) / 2)
@@ -123,7 +139,6 @@ pub(crate) fn scatter(span: Duration) -> Duration {
     span.mul_f64(0.9 + 0.2 * f64::from(random) / f64::from(u32::MAX))
 }
 
-const KEY_KIND: KeyKind = KeyKind::P256;
 const CHAIN_CERTIFICATES_MAX: usize = 8;
 
 #[cfg(test)]

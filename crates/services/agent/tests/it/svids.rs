@@ -1,6 +1,7 @@
 //! What the X.509 messages hold.
 
 use crate::world::{Domain, World, entry, first, ids};
+use signet_agent::SvidKey;
 use signet_crypto::LocalKey;
 use signet_proto::workload::{X509BundlesRequest, X509svidRequest};
 use signet_testkit::START;
@@ -68,6 +69,30 @@ async fn spiffe_18_every_svid_is_whole_and_in_the_standards_form() {
         message.federated_bundles["spiffe://b.test"],
         foreign.root.certificate.to_vec()
     );
+}
+
+#[tokio::test]
+async fn keys_are_of_the_kind_that_is_set_whatever_the_authority_has() {
+    for key in [
+        SvidKey::P256,
+        SvidKey::P384,
+        SvidKey::Ed25519,
+        SvidKey::Rsa2048,
+        SvidKey::Rsa3072,
+        SvidKey::MlDsa44,
+        SvidKey::MlDsa65,
+        SvidKey::MlDsa87,
+    ] {
+        let mut world = World::with_key(key);
+        world.publish(vec![entry(1, "/a")]).await;
+        let message = world.fetch_x509().await.expect("fetch");
+        let svid = &message.svids[0];
+        let leaf = Der::from(split(&svid.x509_svid)[0].to_vec());
+        let private = LocalKey::from_pkcs8(&svid.x509_svid_key).expect("PKCS#8");
+        signet_check::x509::match_private_key(&leaf, &private).expect("the key of this certificate");
+        let kind = format!("{:?}", private.public_key().kind());
+        assert_eq!(kind, format!("{key:?}"));
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@ use http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
 use signet_agent::attest::{Attestor, built_in};
 use signet_agent::metrics::Series;
-use signet_agent::{AgentError, Engine, EngineParts, IssueError, IssueFuture, Issuer, Pace, UnixSettings};
+use signet_agent::{
+    AgentError, Engine, EngineParts, IssueError, IssueFuture, Issuer, Pace, SvidKey, UnixSettings,
+};
 use signet_crypto::{KeyKind, LocalKey, SignatureEncoding};
 use signet_feed::{FeedCursor, FeedEntry, NodeState};
 use signet_id::{Selector, TrustDomain};
@@ -315,6 +317,15 @@ impl World {
 
     /// Before the first state, at another pace.
     pub(crate) fn with_pace(pace: Pace) -> Self {
+        Self::start(pace, SvidKey::default())
+    }
+
+    /// Before the first state, with another kind of keys.
+    pub(crate) fn with_key(svid_key: SvidKey) -> Self {
+        Self::start(Pace::default(), svid_key)
+    }
+
+    fn start(pace: Pace, svid_key: SvidKey) -> Self {
         let clock = ManualClock::default();
         let server = Arc::new(Server::new(Domain::new(DOMAIN), clock.clone()));
         let attestor = Arc::new(Counting {
@@ -331,6 +342,7 @@ impl World {
             attestors: vec![Arc::<Counting>::clone(&attestor)],
             clock: Arc::new(clock.clone()),
             pace,
+            svid_key,
             series: Series::new(&metrics),
             foreign_claims: vec!["allowed".to_owned()],
             shutdown: shutdown.clone(),

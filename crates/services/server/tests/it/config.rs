@@ -1,5 +1,5 @@
 use signet_fault::Coded as _;
-use signet_keys::X509Algorithm;
+use signet_keys::{JwtAlgorithm, X509Algorithm};
 use signet_server::{Config, Storage};
 use std::path::Path;
 
@@ -18,6 +18,7 @@ api_group = "signet"
 
 [svid]
 x509_alg = "ed25519"
+jwt_alg = "ps256-3072"
 jwt_issuer = "https://signet.example.org/workload"
 
 [metrics]
@@ -34,6 +35,7 @@ fn mistakes(text: &str) -> String {
 fn a_whole_file_is_read() {
     let config = Config::parse(WHOLE, Path::new("server.toml")).unwrap();
     assert_eq!(config.x509, X509Algorithm::Ed25519);
+    assert_eq!(config.jwt, JwtAlgorithm::Ps256With3072);
     assert_eq!(config.advertise, ["signet.example.org:8445"]);
     assert_eq!(config.agents.port(), 8445);
     assert_eq!(config.site.as_deref(), Some("lab"));
@@ -53,6 +55,10 @@ fn little_is_needed() {
     assert_eq!(config.metrics, Some("127.0.0.1:8442".parse().unwrap()));
     assert_eq!(config.api_socket, Path::new(Config::API_SOCKET));
     assert_eq!(config.jwt_issuer, Config::JWT_ISSUER);
+    assert_eq!(
+        (config.x509, config.jwt),
+        (X509Algorithm::P256, JwtAlgorithm::Es256)
+    );
 }
 
 #[test]
@@ -92,7 +98,11 @@ fn values_that_cannot_be_together_are_told() {
         ),
         (("127.0.0.1:8442", "127.0.0.1:8445"), "port of `listen.agents`"),
         (("[\"signet.example.org:8445\"]", "[]"), "is needed where"),
-        (("ed25519", "rsa2048"), "is not p256, p384 or ed25519"),
+        (
+            ("ed25519", "rsa2048"),
+            "`rsa2048` is not p256, p384, ed25519, ml-dsa-44",
+        ),
+        (("ps256-3072", "eddsa"), "`eddsa` is not es256, es384, rs256"),
         (("https://signet.example.org/workload", "http://a"), "https URL"),
         (
             ("/run/signet/api.sock", &format!("/{}", "x".repeat(107))),

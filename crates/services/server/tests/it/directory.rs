@@ -5,7 +5,7 @@ use signet_crypto::digest;
 use signet_fault::Coded as _;
 use signet_id::TrustDomain;
 use signet_journal_file::FileJournal;
-use signet_keys::{FileSeal, IssuingKey, Keys, KeysConfig, Purpose, Urgency, X509Algorithm};
+use signet_keys::{FileSeal, IssuingKey, JwtAlgorithm, Keys, KeysConfig, Purpose, Urgency, X509Algorithm};
 use signet_record::Recorder;
 use signet_registry::JoinTokenWish;
 use signet_server::{Config, InitOptions, InitSummary, Server, ServerError, Storage, init};
@@ -16,12 +16,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-fn options(dir: &Path) -> InitOptions {
+pub(crate) fn options(dir: &Path) -> InitOptions {
     InitOptions {
         dir: dir.join("server"),
         trust_domain: domain(),
         seal: format!("file={}", dir.join("seal.key").display()),
         x509: X509Algorithm::P256,
+        jwt: JwtAlgorithm::Es256,
     }
 }
 
@@ -30,7 +31,7 @@ async fn made(dir: &Path) -> InitSummary {
 }
 
 /// What the server that `init` made runs with, at free ports and with its socket in `dir`.
-fn run_config(dir: &Path) -> Config {
+pub(crate) fn run_config(dir: &Path) -> Config {
     Config {
         storage: Storage::Directory {
             dir: dir.join("server"),

@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod algorithms;
 mod config;
 mod directory;
 mod life;

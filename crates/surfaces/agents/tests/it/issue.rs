@@ -9,7 +9,7 @@ use signet_record::{CredentialKind, Record};
 use signet_registry::Entry;
 use signet_time::Clock as _;
 use signet_trust::TrustView;
-use signet_x509::make_csr;
+use signet_x509::{Certificate, make_csr};
 use tonic::{Code, Request};
 
 fn key() -> LocalKey {
@@ -115,6 +115,37 @@ async fn both_kinds_are_issued_recorded_and_verify() {
         text.contains("signet_issue_total{kind=\"jwt\",outcome=\"ok\"} 1"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn requests_with_any_kind_of_key_are_taken_and_weak_ones_refused_one_by_one() {
+    let world = World::new("dev.test").await;
+    let node = world.join().await;
+    let entry = world.entry("/w", None).await;
+    let requests = KeyKind::ALL.map(|kind| make_csr(&LocalKey::generate(kind).unwrap(), None, &[]).unwrap());
+    let weak = [
+        &include_bytes!("../../../../formats/x509/tests/csr/refused_rsa1024.der")[..],
+        include_bytes!("../../../../formats/x509/tests/csr/refused_rsa2048_exponent_3.der"),
+        include_bytes!("../../../../formats/x509/tests/csr/refused_secp256k1.der"),
+    ];
+    // All in one call: those that are refused do not spoil the others.
+    let all = weak.map(<[u8]>::to_vec).into_iter().chain(requests);
+    let outcomes = issue(&node, all.map(|csr| x509(&entry, csr)).collect()).await;
+    let view = TrustView::new(world.domain.clone()).with_bundle(world.keys.bundle().unwrap());
+    let (refused, issued) = outcomes.split_at(weak.len());
+    for outcome in refused {
+        assert_eq!(code(outcome), "SGXC033");
+    }
+    assert_eq!(issued.len(), KeyKind::ALL.len());
+    for (kind, outcome) in KeyKind::ALL.iter().zip(issued) {
+        let Outcome::X509(issued) = outcome else {
+            panic!("{kind:?}: {outcome:?}");
+        };
+        let chain = chain(&issued.chain);
+        verify_svid(&chain, &view, world.clock.now()).unwrap();
+        let key = Certificate::parse(&chain[0]).unwrap().public_key().unwrap();
+        assert_eq!(key.kind(), *kind);
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
     reason = "test code"
 )]
 
+mod chains;
 mod join;
 mod mutual;
 mod proof;

