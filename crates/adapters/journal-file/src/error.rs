@@ -176,7 +176,7 @@ pub const REGISTER: &[Entry] = &[
     Entry {
         code: "SGJF005",
         meaning: "the disk that holds the journal is full",
-        remedy: "free space on that disk; the server goes on by itself",
+        remedy: "free space on that disk; a server that runs goes on by itself, one that did not start is started again",
     },
     Entry {
         code: "SGJF006",

@@ -202,7 +202,7 @@ pub const REGISTER: &[Entry] = &[
     Entry {
         code: "SGSQ001",
         meaning: "the directory of the database does not exist",
-        remedy: "create the directory, or name another file in `store`",
+        remedy: "create the directory, or name another one in `data_dir`",
     },
     Entry {
         code: "SGSQ002",
@@ -217,22 +217,22 @@ pub const REGISTER: &[Entry] = &[
     Entry {
         code: "SGSQ004",
         meaning: "the database is on a read-only file system",
-        remedy: "mount the file system writable, or name a file on another one",
+        remedy: "mount the file system writable, or name a directory on another one in `data_dir`",
     },
     Entry {
         code: "SGSQ005",
         meaning: "the disk that holds the database is full",
-        remedy: "free space on that disk; the server goes on by itself",
+        remedy: "free space on that disk; a server that runs goes on by itself, one that did not start is started again",
     },
     Entry {
         code: "SGSQ006",
         meaning: "the file is not a database of Signet",
-        remedy: "name another file in `store`; this one was not touched",
+        remedy: "name another directory in `data_dir`; this file was not touched",
     },
     Entry {
         code: "SGSQ007",
         meaning: "another process has the database open",
-        remedy: "stop that process, or name another file in `store`",
+        remedy: "stop that process, or name another directory in `data_dir`",
     },
     Entry {
         code: "SGSQ008",

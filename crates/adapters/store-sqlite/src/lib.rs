@@ -17,6 +17,7 @@ mod migrate;
 mod reader;
 mod slots;
 mod sql;
+mod sums;
 mod writer;
 
 pub use error::{REGISTER, SqliteError};

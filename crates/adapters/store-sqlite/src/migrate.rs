@@ -1,6 +1,6 @@
 //! Numbered migrations with checksums.
 
-use crate::SqliteError;
+use crate::{SqliteError, sums};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use signet_crypto::digest;
 use signet_fault::failpoint;
@@ -11,13 +11,25 @@ use std::path::Path;
 pub(crate) struct Migration {
     number: i64,
     sql: &'static str,
+    /// What the program does once the text has run.
+    then: Option<Step>,
 }
 
+type Step = fn(&Connection, &Path) -> Result<(), SqliteError>;
+
 /// Every step, in order. A text that was ever released is never changed.
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    sql: include_str!("../migrations/0001_log.sql"),
-}];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        sql: include_str!("../migrations/0001_log.sql"),
+        then: None,
+    },
+    Migration {
+        number: 2,
+        sql: include_str!("../migrations/0002_sums.sql"),
+        then: Some(sums::fill),
+    },
+];
 
 /// `Sgnt` in ASCII: marks a database as ours.
 const APPLICATION_ID: i64 = 0x5367_6e74;
@@ -57,6 +69,9 @@ pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), SqliteEr
     }
     for migration in MIGRATIONS.iter().filter(|m| m.number > applied) {
         tx.execute_batch(migration.sql).map_err(sql)?;
+        if let Some(step) = migration.then {
+            step(&tx, path)?;
+        }
         let row = params![migration.number, digest::sha256(migration.sql.as_bytes())];
         tx.execute("INSERT INTO migrations VALUES (?1, ?2)", row)
             .map_err(sql)?;

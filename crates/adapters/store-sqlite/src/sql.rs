@@ -1,6 +1,6 @@
 //! The statements, and the rows they give.
 
-use crate::SqliteError;
+use crate::{SqliteError, sums};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow};
 use signet_store::{Change, Cursor, Kind, LogEntry, Origin, Row, Seq};
@@ -11,10 +11,10 @@ pub(crate) const INSERT_CHANGE: &str = "INSERT INTO changes \
      (seq, kind, schema, must, key, body, rest, who, why, at_ms, chain) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 pub(crate) const PUT_CURRENT: &str = "INSERT OR REPLACE INTO current \
-     (slot, kind, schema, must, key, seq, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+     (slot, kind, schema, must, key, seq, body, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 pub(crate) const DELETE_CURRENT: &str = "DELETE FROM current WHERE slot = ?1";
 pub(crate) const SCAN_KEYS: &str = "SELECT slot, kind, key, seq FROM current";
-pub(crate) const SCAN_CURRENT: &str = "SELECT kind, schema, must, key, seq, body FROM current";
+pub(crate) const SCAN_CURRENT: &str = "SELECT kind, schema, must, key, seq, body, sum FROM current";
 pub(crate) const SCAN_TAIL: &str = "SELECT seq, kind, schema, must, key, body, rest, who, why, at_ms, chain \
      FROM changes WHERE seq > ?1 ORDER BY seq";
 pub(crate) const CHAIN_AT: &str = "SELECT chain FROM changes WHERE seq = ?1";
@@ -88,8 +88,30 @@ fn meta(conn: &Connection, path: &Path, name: &str) -> Result<Vec<u8>, SqliteErr
         .ok_or_else(|| SqliteError::corrupt(path, format_args!("it has no `{name}`")))
 }
 
-/// A row of [`SCAN_CURRENT`].
+/// A row of [`SCAN_CURRENT`], if it is as it was written.
 pub(crate) fn row(path: &Path, row: &SqlRow<'_>) -> Result<Row, SqliteError> {
+    let found: Vec<u8> = row.get(6).map_err(|e| SqliteError::sqlite(path, e))?;
+    let row = unsummed_row(path, row)?;
+    let sum = sums::sum(
+        row.kind,
+        row.schema,
+        row.must_understand,
+        row.seq,
+        &row.key,
+        &row.body,
+    );
+    if found != sum {
+        let (kind, seq) = (row.kind, row.seq);
+        return Err(SqliteError::corrupt(
+            path,
+            format_args!("the row of kind {kind} that change {seq} wrote was altered since"),
+        ));
+    }
+    Ok(row)
+}
+
+/// The first six columns of [`SCAN_CURRENT`], unchecked.
+pub(crate) fn unsummed_row(path: &Path, row: &SqlRow<'_>) -> Result<Row, SqliteError> {
     let sql = |e| SqliteError::sqlite(path, e);
     let number = |n: usize| row.get::<_, i64>(n).map_err(sql);
     let blob = |n: usize| row.get::<_, Vec<u8>>(n).map(Bytes::from).map_err(sql);

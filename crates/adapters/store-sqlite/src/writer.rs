@@ -2,7 +2,7 @@
 
 use crate::files::Lock;
 use crate::slots::Slots;
-use crate::{SqliteError, sql};
+use crate::{SqliteError, sql, sums};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use signet_fault::failpoint;
 use signet_store::group::{CloseOnDrop, Queue};
@@ -281,6 +281,8 @@ impl Writer {
         match &change.body {
             Some(body) => {
                 let slot = self.slots.put(change.kind, &change.key, seq);
+                let (kind, must) = (change.kind, change.must_understand);
+                let sum = sums::sum(kind, change.schema, must, seq, &change.key, body);
                 self.conn.prepare_cached(sql::PUT_CURRENT)?.execute(params![
                     slot,
                     change.kind.0,
@@ -289,6 +291,7 @@ impl Writer {
                     &*change.key,
                     sql::int(seq.0),
                     &**body,
+                    &sum[..],
                 ])?;
             }
             None => {

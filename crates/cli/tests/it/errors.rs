@@ -41,6 +41,38 @@ fn an_agent_that_is_not_there_is_named_with_how_to_start_one() {
 }
 
 #[test]
+fn a_join_string_that_is_none_is_refused_with_its_reason_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("join");
+    fs::write(&file, "sgjoin1.e30").unwrap();
+    let state = dir.path().join("state");
+    let args = [
+        "agent",
+        "run",
+        "--join-file",
+        text(&file),
+        "--state-dir",
+        text(&state),
+    ];
+    let done = run(&args);
+    let line = done.refused("SGAG021");
+    let (what, next) = line.rsplit_once(", ").unwrap();
+    assert_eq!(
+        what.matches("join string").count(),
+        2,
+        "what failed, and why, each once: {what}"
+    );
+    assert!(
+        what.starts_with("error[SGAG021]: read the join string: "),
+        "{line}"
+    );
+    assert!(
+        next.contains("as `signet node join-token create` printed it"),
+        "{line}"
+    );
+}
+
+#[test]
 fn a_socket_of_something_else_is_not_a_server() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("api.sock");

@@ -1,7 +1,7 @@
 //! The hash chain over a log: each change's hash covers the change and all before it, so that equal hashes at equal
 //! places mean equal histories.
 
-use crate::{Change, LogEntry, Origin, Seq};
+use crate::{Change, FoldError, LogEntry, Origin, Seq};
 use signet_crypto::digest::Sha256;
 
 /// The hash before the first change of a log.
@@ -30,6 +30,21 @@ pub fn link(before: &[u8; 32], seq: Seq, change: &Change, rest: u32, origin: &Or
         hash.update(part);
     }
     hash.finish()
+}
+
+/// Checks that `entries` follow one another, and the first of them `before`.
+///
+/// # Errors
+/// [`FoldError::Altered`] with the first that does not.
+pub fn check(before: &[u8; 32], entries: &[LogEntry]) -> Result<(), FoldError> {
+    let mut before = before;
+    for entry in entries {
+        if !follows(before, entry) {
+            return Err(FoldError::Altered { seq: entry.seq });
+        }
+        before = &entry.chain;
+    }
+    Ok(())
 }
 
 /// Whether `entry` follows `before`.

@@ -24,7 +24,9 @@ impl Cause {
         self.0.code()
     }
 
-    fn remedy(&self) -> Cow<'static, str> {
+    /// The next step that the part which failed gives.
+    #[must_use]
+    pub fn remedy(&self) -> Cow<'static, str> {
         self.0.remedy()
     }
 }
@@ -215,6 +217,12 @@ pub enum FoldError {
         /// Its schema.
         schema: u16,
     },
+    /// The chain hash of the change is not that of the log so far: the log was altered where it is kept.
+    #[error("change {seq} does not follow from what was read before it: the log was altered")]
+    Altered {
+        /// The change's place.
+        seq: Seq,
+    },
     /// The body does not decode, or breaks a rule of its kind.
     #[error("change {seq} of kind {kind} is malformed: {why}")]
     Malformed {
@@ -232,6 +240,7 @@ impl Coded for FoldError {
         match self {
             Self::NotUnderstood { .. } => "SGST005",
             Self::Malformed { .. } => "SGST006",
+            Self::Altered { .. } => "SGST008",
         }
     }
 
@@ -292,6 +301,11 @@ pub const REGISTER: &[Entry] = &[
         meaning: "a test asked for this fault",
         remedy: "none outside tests",
     },
+    Entry {
+        code: "SGST008",
+        meaning: "the change log was altered where it is kept",
+        remedy: "stop writing, keep a copy of the data directory, find out who wrote to it, and restore the last backup",
+    },
 ];
 
 #[cfg(test)]
@@ -326,6 +340,7 @@ mod tests {
                 why: String::new(),
             }
             .code(),
+            FoldError::Altered { seq: Seq(1) }.code(),
         ];
         for code in codes {
             assert_ne!(remedy_of(REGISTER, code), "", "{code}");

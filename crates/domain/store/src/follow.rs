@@ -1,7 +1,7 @@
 //! State in memory that follows the log: a [`Fold`], the log it folds, and the place it has reached.
 
 use crate::{
-    Change, ChangeLog, Cursor, Fold, FoldError, Kind, LogEntry, Seq, Snapshot, StoreError, Tail, fold,
+    Change, ChangeLog, Cursor, Fold, FoldError, Kind, LogEntry, Seq, Snapshot, StoreError, Tail, chain, fold,
 };
 use core::time::Duration;
 use signet_fault::Coded;
@@ -38,6 +38,9 @@ impl Coded for FollowError {
 }
 
 /// A fold that follows a log. Readers look at memory and never at the log.
+///
+/// Each change must carry the chain hash that follows from the one before: a log that was altered where it is kept ends
+/// the following.
 pub struct Followed<F> {
     log: Arc<dyn ChangeLog>,
     fresh: Box<dyn Fn() -> F + Send + Sync>,
@@ -132,7 +135,9 @@ impl<F: Fold + Send + Sync> Followed<F> {
                         chain: last.chain,
                         ..cursor
                     };
-                    *place = self.take_in(&entries).map(|()| reached);
+                    *place = chain::check(&cursor.chain, &entries)
+                        .and_then(|()| self.take_in(&entries))
+                        .map(|()| reached);
                 }
                 Tail::Compacted | Tail::Diverged => {
                     let snapshot = self.log.load().await.map_err(FollowError::Store)?;

@@ -95,7 +95,7 @@ pub enum AgentError {
     #[error("there is neither a join string nor a usable node identity in the state directory")]
     NothingToJoinWith,
     /// The join string could not be read.
-    #[error("join string: {0}")]
+    #[error("read the join string")]
     Join(#[source] signet_api::ApiError),
     /// The server refused this node.
     #[error("the server refused this node: {message} [{code}]")]

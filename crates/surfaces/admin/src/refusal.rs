@@ -7,7 +7,7 @@ use signet_api::{EntryFault, Problem, ProblemItem};
 use signet_fault::{Coded, chain};
 use signet_keys::KeysError;
 use signet_registry::{EntryProblems, RegistryError};
-use signet_store::{CommitError, Invalid};
+use signet_store::{Cause, CommitError, Invalid};
 
 /// Why a request is not done: the problem document, as far as it is known before the reply is finished.
 #[derive(Clone, Debug)]
@@ -194,10 +194,12 @@ impl From<RegistryError> for Refusal {
             E::Commit(CommitError::Invalid(Invalid::Bytes { .. })) => {
                 of(StatusCode::PAYLOAD_TOO_LARGE, "too much at once").with_detail(chain(&error))
             }
-            E::Commit(CommitError::Unavailable(_)) => of(StatusCode::SERVICE_UNAVAILABLE, "cannot write now")
-                .with_detail("the change was not made: the store cannot be written to now")
-                .with_cause(&error)
-                .retryable(),
+            E::Commit(CommitError::Unavailable(cause)) => {
+                of(StatusCode::SERVICE_UNAVAILABLE, "cannot write now")
+                    .with_detail(format!("the change was not made: {}", told(cause)))
+                    .with_cause(&error)
+                    .retryable()
+            }
             // The state in memory answers reads, so only a change can meet these two.
             E::Commit(CommitError::Unknown(_)) | E::Unknown(_) | E::Follow(_) => {
                 of(StatusCode::GATEWAY_TIMEOUT, "outcome unknown")
@@ -207,6 +209,12 @@ impl From<RegistryError> for Refusal {
             _ => Self::internal(&error),
         }
     }
+}
+
+/// What failed below, for an administrator who has to mend it: the words, the code and the next step.
+fn told(cause: &Cause) -> String {
+    let (code, remedy) = (cause.code(), cause.remedy());
+    format!("{cause} [{code}: {remedy}]")
 }
 
 impl From<KeysError> for Refusal {

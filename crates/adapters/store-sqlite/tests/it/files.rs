@@ -143,7 +143,7 @@ async fn damage_is_found_and_named() {
     for (name, sql) in [
         (
             "a key twice",
-            "INSERT INTO current SELECT 99, kind, schema, must, key, seq, body FROM current WHERE slot = 0",
+            "INSERT INTO current SELECT 99, kind, schema, must, key, seq, body, sum FROM current WHERE slot = 0",
         ),
         (
             "a row ahead of the log",

@@ -1,6 +1,7 @@
 //! The SQLite backend: the suites of every backend, and what only a file can get wrong.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod altered;
 mod conformance;
 mod files;
 mod writer;

@@ -4,6 +4,7 @@ use crate::gate::Gate;
 use crate::{JSON, World, entry, problem, text_of};
 use http::{Method, StatusCode};
 use signet_decision::Role;
+use signet_fault::Coded as _;
 use signet_store::faulty::{Fault, Op};
 use std::sync::Arc;
 
@@ -15,6 +16,11 @@ async fn a_change_that_was_certainly_not_made_is_503_and_reads_go_on() {
     let refused = problem(&reply, 503, "SGRG016");
     assert_eq!(text_of(&reply, "retry-after"), "1");
     assert!(refused.detail.contains("was not made"), "{}", refused.detail);
+    // An administrator learns which part failed and what to do about it.
+    let cause = signet_store::Injected;
+    for part in [cause.to_string(), format!("[{}: ", cause.code())] {
+        assert!(refused.detail.contains(&part), "{part}: {}", refused.detail);
+    }
     assert!(world.entries().is_empty());
     world.create(&entry("/a")).await;
     assert_eq!(world.get("/api/v1/entries").await.status, StatusCode::OK);
