@@ -10,67 +10,6 @@
 //! `:authority` takes. It keeps no table and decodes no Huffman code; whatever is not such a literal passes
 //! untouched, and h2 judges it as before.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// A stream whose reader finds no `:authority` with bytes that the `http` crate refuses.
-pub(crate) struct LegalAuthority<IO> {
-    inner: IO,
-    walker: Walker,
-}
-
-impl<IO> LegalAuthority<IO> {
-    pub(crate) fn new(inner: IO) -> Self {
-        Self {
-            inner,
-            walker: Walker::new(),
-        }
-    }
-}
-
-impl<IO: AsyncRead + Unpin> AsyncRead for LegalAuthority<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if let Some(fresh) = buf.filled_mut().get_mut(before..) {
-            self.walker.walk(fresh);
-        }
-        polled
-    }
-}
-
-impl<IO: AsyncWrite + Unpin> AsyncWrite for LegalAuthority<IO> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
 const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
 const HEADERS: u8 = 1;
@@ -83,7 +22,7 @@ const AUTHORITY: &[u8] = b":authority";
 const AUTHORITY_INDEX: u64 = 1;
 
 /// Where in the incoming bytes we are. Everything survives a cut between any two bytes.
-struct Walker {
+pub(crate) struct Walker {
     place: Place,
     /// Bytes of the current frame's payload still to come.
     payload_left: usize,
@@ -164,14 +103,16 @@ impl Text {
 }
 
 impl Walker {
-    fn new() -> Self {
+    /// At the beginning of a connection.
+    pub(crate) fn new() -> Self {
         Self {
             place: Place::Preface { left: PREFACE_BYTES },
             payload_left: 0,
         }
     }
 
-    fn walk(&mut self, mut bytes: &mut [u8]) {
+    /// Passes over the bytes that come next, and overwrites what `:authority` may not hold.
+    pub(crate) fn walk(&mut self, mut bytes: &mut [u8]) {
         while let Some((byte, mut rest)) = bytes.split_first_mut() {
             match &mut self.place {
                 Place::Preface { left } => {

@@ -9,11 +9,13 @@
 mod authority;
 pub mod client;
 mod error;
-mod guard;
 mod limits;
+mod places;
 mod serve;
 mod tcp;
 mod unix;
+mod wire;
+mod work;
 
 pub use error::{NetError, REGISTER};
 pub use limits::{Limits, Protocol};

@@ -1,20 +1,24 @@
 //! The accept loops, one connection's life, and the drain.
 
-use crate::authority::LegalAuthority;
-use crate::guard::{Counted, PREFACE_BYTES, Place, Places};
+use crate::authority::Walker;
+use crate::places::{Place, Places};
+use crate::wire::Wire;
+use crate::work::{Answering, Work};
 use crate::{Limits, Protocol, TcpServer, UnixServer};
 use core::time::Duration;
+use futures_util::TryFutureExt as _;
 use http::{Extensions, Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use signet_sys::Peer;
 use std::error::Error as StdError;
+use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,23 +54,8 @@ where
     B::Error: Into<BoxError>,
 {
     let tasks = Tasks::new(limits, shutdown);
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = tasks.shutdown.cancelled() => break,
-            accepted = server.listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(e) => {
-                pause(&e).await;
-                continue;
-            }
-        };
-        let Some(place) = tasks.places.take(stream.peer_cred().ok().map(|cred| cred.uid())) else {
-            info!(path = %server.path().display(), "connection refused: too many are open");
-            continue;
-        };
+    let user = |stream: &UnixStream| stream.peer_cred().ok().map(|cred| cred.uid());
+    while let Some((stream, _, place)) = tasks.next(|| server.listener.accept(), user).await {
         let service = service.clone();
         tasks.spawn(place, move |context| async move {
             let mut extensions = Extensions::new();
@@ -76,14 +65,11 @@ where
                 }
                 Err(error) => info!(%error, "peer of a connection is not known"),
             }
-            match context.limits.protocol {
-                Protocol::Http1 => context.serve(stream, extensions, service).await,
-                Protocol::Http2 => {
-                    context
-                        .serve(LegalAuthority::new(stream), extensions, service)
-                        .await
-                }
-            }
+            let authority = match context.limits.protocol {
+                Protocol::Http1 => None,
+                Protocol::Http2 => Some(Walker::new()),
+            };
+            context.serve(stream, authority, extensions, service).await;
         });
     }
     // The file goes first, so that whoever starts next is not told that somebody is here.
@@ -102,12 +88,12 @@ where
     B::Error: Into<BoxError>,
 {
     let tasks = Tasks::new(limits, shutdown);
-    while let Some((stream, remote, place)) = tasks.accept_tcp(&server).await {
+    while let Some((stream, remote, place)) = tasks.next_tcp(&server).await {
         let service = service.clone();
         tasks.spawn(place, move |context| async move {
             let mut extensions = Extensions::new();
             extensions.insert(RemoteAddr(remote));
-            context.serve(stream, extensions, service).await;
+            context.serve(stream, None, extensions, service).await;
         });
     }
     drop(server);
@@ -138,7 +124,7 @@ pub async fn serve_tls<S, B, I, E>(
 {
     let tasks = Tasks::new(limits, shutdown);
     let acceptor = TlsAcceptor::from(tls);
-    while let Some((stream, remote, place)) = tasks.accept_tcp(&server).await {
+    while let Some((stream, remote, place)) = tasks.next_tcp(&server).await {
         let (service, acceptor, identify) = (service.clone(), acceptor.clone(), identify.clone());
         tasks.spawn(place, move |context| async move {
             let handshake = tokio::time::timeout(context.limits.handshake_timeout, acceptor.accept(stream));
@@ -165,7 +151,7 @@ pub async fn serve_tls<S, B, I, E>(
                 }
             };
             extensions.insert(RemoteAddr(remote));
-            context.serve(stream, extensions, service).await;
+            context.serve(stream, None, extensions, service).await;
         });
     }
     drop(server);
@@ -211,25 +197,38 @@ impl Tasks {
         }
     }
 
-    async fn accept_tcp(&self, server: &TcpServer) -> Option<(tokio::net::TcpStream, SocketAddr, Place)> {
+    /// The next connection that there is a place for, and where it came from; none once no more are taken.
+    async fn next<T, A: Debug, F>(
+        &self,
+        accept: impl Fn() -> F,
+        user: impl Fn(&T) -> Option<u32>,
+    ) -> Option<(T, A, Place)>
+    where
+        F: Future<Output = io::Result<(T, A)>>,
+    {
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return None,
-                accepted = server.listener.accept() => accepted,
+                accepted = accept() => accepted,
             };
             match accepted {
-                Ok((stream, remote)) => match self.places.take(None) {
-                    Some(place) => {
-                        // Small frames must not wait for an acknowledgement; failing to say so only slows them.
-                        let _ = stream.set_nodelay(true);
-                        return Some((stream, remote, place));
-                    }
-                    None => info!(%remote, "connection refused: too many are open"),
+                Ok((stream, whence)) => match self.places.take(user(&stream)) {
+                    Some(place) => return Some((stream, whence, place)),
+                    None => info!(?whence, "connection refused: too many are open"),
                 },
                 Err(e) => pause(&e).await,
             }
         }
+    }
+
+    async fn next_tcp(&self, server: &TcpServer) -> Option<(TcpStream, SocketAddr, Place)> {
+        let next = self.next(|| server.listener.accept(), |_| None).await;
+        if let Some((stream, ..)) = &next {
+            // Small frames must not wait for an acknowledgement; failing to say so only slows them.
+            let _ = stream.set_nodelay(true);
+        }
+        next
     }
 
     fn spawn<F, Fut>(&self, place: Place, run: F)
@@ -271,7 +270,7 @@ impl Tasks {
 }
 
 impl Context {
-    async fn serve<IO, S, B>(self, io: IO, extensions: Extensions, service: S)
+    async fn serve<IO, S, B>(self, io: IO, authority: Option<Walker>, extensions: Extensions, service: S)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -281,16 +280,18 @@ impl Context {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let (io, bytes_read) = Counted::new(io);
-        let io = TokioIo::new(io);
-        let asked = Arc::new(AtomicBool::new(false));
+        let work = Arc::new(Work::default());
+        let io = TokioIo::new(Wire::new(io, Arc::clone(&work), authority));
         let age = extensions.get::<ConnectionAge>().copied();
-        let seen = Arc::clone(&asked);
+        let begun = Arc::clone(&work);
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             // Set here alone, after the wire was read: no header can bring an extension in.
             request.extensions_mut().extend(extensions.clone());
-            seen.store(true, Ordering::Relaxed);
-            service.clone().oneshot(request)
+            let in_flight = begun.begin();
+            service
+                .clone()
+                .oneshot(request)
+                .map_ok(|response| response.map(|body| Answering::new(body, in_flight)))
         });
         let limits = &self.limits;
         match limits.protocol {
@@ -311,7 +312,7 @@ impl Context {
                     biased;
                     () = self.shutdown.cancelled() => {
                         connection.as_mut().graceful_shutdown();
-                        ended(connection.await);
+                        finish(&work, connection).await;
                     }
                     done = connection.as_mut() => ended(done),
                     () = old(age) => {
@@ -333,12 +334,12 @@ impl Context {
                     .keep_alive_interval(limits.ping_interval)
                     .auto_date_header(false);
                 let mut connection = Box::pin(builder.serve_connection(io, service));
-                let late = silent(limits.handshake_timeout, &bytes_read, &asked);
+                let late = silent(limits.handshake_timeout, &work);
                 tokio::select! {
                     biased;
                     () = self.shutdown.cancelled() => {
                         connection.as_mut().graceful_shutdown();
-                        ended(connection.await);
+                        finish(&work, connection).await;
                     }
                     done = connection.as_mut() => ended(done),
                     () = late => info!("closing a connection on which nothing was asked"),
@@ -352,10 +353,19 @@ impl Context {
     }
 }
 
+/// Lets what is in flight on a connection finish. What idles after it was told to end is not waited for.
+async fn finish(work: &Work, connection: impl Future<Output = Result<(), hyper::Error>>) {
+    tokio::select! {
+        biased;
+        done = connection => ended(done),
+        () = work.idle() => debug!("closing an idle connection whose peer does not confirm the end"),
+    }
+}
+
 /// Resolves when the peer has let `limit` pass without even beginning HTTP/2; never, if it began.
-async fn silent(limit: Duration, bytes_read: &AtomicU64, asked: &AtomicBool) {
+async fn silent(limit: Duration, work: &Work) {
     tokio::time::sleep(limit).await;
-    if asked.load(Ordering::Relaxed) || bytes_read.load(Ordering::Relaxed) >= PREFACE_BYTES {
+    if work.has_begun() {
         std::future::pending::<()>().await;
     }
 }

@@ -83,3 +83,97 @@ async fn what_does_not_end_is_cut_at_the_deadline() {
     serving.await.unwrap();
     assert!(asking.await.unwrap().is_err());
 }
+
+/// An HTTP/2 peer written by hand, that asks and then reads only when the test does.
+mod peer {
+    use std::path::Path;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
+
+    pub(super) const GOAWAY: u8 = 7;
+    pub(super) const HEADERS: u8 = 1;
+
+    /// The preface, empty settings, and a request for `/` on stream 1 that ends at once.
+    const ASK: &[&[u8]] = &[
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        &[0, 0, 0, 4, 0, 0, 0, 0, 0],
+        // GET, http, / by index, and the authority `a` as a literal.
+        &[0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x41, 1, b'a'],
+    ];
+
+    pub(super) async fn ask(path: &Path) -> UnixStream {
+        let mut stream = UnixStream::connect(path).await.unwrap();
+        stream.write_all(&ASK.concat()).await.unwrap();
+        stream
+    }
+
+    /// The kinds of all frames until the other side closes.
+    pub(super) async fn rest(mut stream: UnixStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.unwrap();
+        let (mut kinds, mut left) = (Vec::new(), bytes.as_slice());
+        while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = left {
+            kinds.push(*kind);
+            let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+            left = rest.get(length..).unwrap();
+        }
+        kinds
+    }
+}
+
+/// Limits under which only an answer to every question, or our own word, ends a drain.
+fn endless() -> Limits {
+    Limits {
+        drain_timeout: Duration::from_secs(86_400),
+        ..Limits::workload()
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_is_told_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.sock");
+    let (came, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(1)));
+    let server = UnixServer::bind(&path, UnixOptions::default()).unwrap();
+    let shutdown = CancellationToken::new();
+    let service = gated(Arc::clone(&came), gate);
+    let serving = tokio::spawn(serve_unix(server, service, endless(), shutdown.clone()));
+    // One has asked and reads nothing, so it does not confirm that it was told; one has not even begun.
+    let asked = peer::ask(&path).await;
+    let silent = tokio::net::UnixStream::connect(&path).await.unwrap();
+    came.acquire().await.unwrap().forget();
+    shutdown.cancel();
+    serving.await.unwrap();
+    let frames = peer::rest(asked).await;
+    assert!(frames.contains(&peer::HEADERS), "the answer was sent: {frames:?}");
+    assert!(frames.contains(&peer::GOAWAY), "the peer was told: {frames:?}");
+    assert!(!peer::rest(silent).await.contains(&peer::HEADERS));
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_is_waited_for_while_its_answer_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.sock");
+    let (came, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let server = UnixServer::bind(&path, UnixOptions::default()).unwrap();
+    let shutdown = CancellationToken::new();
+    let service = gated(Arc::clone(&came), Arc::clone(&gate));
+    let serving = tokio::spawn(serve_unix(server, service, endless(), shutdown.clone()));
+    let (slow, idle) = (
+        peer::ask(&path).await,
+        tokio::net::UnixStream::connect(&path).await.unwrap(),
+    );
+    came.acquire().await.unwrap().forget();
+    shutdown.cancel();
+    // The idle one ends while the other's answer is not there yet: the drain does not go one after another.
+    peer::rest(idle).await;
+    assert!(!serving.is_finished());
+    gate.add_permits(1);
+    serving.await.unwrap();
+    let frames = peer::rest(slow).await;
+    let at = |kind| frames.iter().position(|found| *found == kind);
+    assert!(
+        at(peer::GOAWAY) < at(peer::HEADERS),
+        "told at once, answered later: {frames:?}"
+    );
+}

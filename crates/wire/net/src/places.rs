@@ -1,73 +1,7 @@
-//! What stands between the socket and hyper, and who holds how many connections.
+//! Who holds how many connections.
 
 use std::collections::HashMap;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Bytes of the HTTP/2 preface (RFC 9113 §3.4). A peer that sent fewer has not begun.
-pub(crate) const PREFACE_BYTES: u64 = 24;
-
-/// A stream that counts what was read.
-///
-/// Vectored writes are passed on: without that each HTTP/2 connection keeps a larger buffer and copies each frame.
-pub(crate) struct Counted<IO> {
-    inner: IO,
-    read: Arc<AtomicU64>,
-}
-
-impl<IO> Counted<IO> {
-    pub(crate) fn new(inner: IO) -> (Self, Arc<AtomicU64>) {
-        let read = Arc::new(AtomicU64::new(0));
-        let shared = Arc::clone(&read);
-        (Self { inner, read }, shared)
-    }
-}
-
-impl<IO: AsyncRead + Unpin> AsyncRead for Counted<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        let more = buf.filled().len().saturating_sub(before);
-        if more > 0 {
-            self.read.fetch_add(more as u64, Ordering::Relaxed);
-        }
-        polled
-    }
-}
-
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Counted<IO> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
 
 /// Counts open connections, all together and by user.
 pub(crate) struct Places {
