@@ -1,7 +1,7 @@
 //! The accept loops, one connection's life, and the drain.
 
 use crate::authority::LegalAuthority;
-use crate::guard::{Counted, PREFACE_BYTES, Place, Places};
+use crate::guard::{Counted, Holder, PREFACE_BYTES, Place, Places};
 use crate::{Limits, Protocol, TcpServer, UnixServer};
 use core::time::Duration;
 use http::{Extensions, Request, Response};
@@ -49,7 +49,7 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let tasks = Tasks::new(limits, shutdown);
+    let tasks = Tasks::new(limits, limits.connections_per_user_max, shutdown);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -63,7 +63,10 @@ where
                 continue;
             }
         };
-        let Some(place) = tasks.places.take(stream.peer_cred().ok().map(|cred| cred.uid())) else {
+        let Some(place) = tasks
+            .places
+            .take(stream.peer_cred().ok().map(|cred| Holder::User(cred.uid())))
+        else {
             info!(path = %server.path().display(), "connection refused: too many are open");
             continue;
         };
@@ -101,7 +104,7 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let tasks = Tasks::new(limits, shutdown);
+    let tasks = Tasks::new(limits, limits.connections_per_address_max, shutdown);
     while let Some((stream, remote, place)) = tasks.accept_tcp(&server).await {
         let service = service.clone();
         tasks.spawn(place, move |context| async move {
@@ -136,7 +139,7 @@ pub async fn serve_tls<S, B, I, E>(
     I: Fn(&rustls::ServerConnection) -> Result<Extensions, E> + Clone + Send + 'static,
     E: std::fmt::Display,
 {
-    let tasks = Tasks::new(limits, shutdown);
+    let tasks = Tasks::new(limits, limits.connections_per_address_max, shutdown);
     let acceptor = TlsAcceptor::from(tls);
     while let Some((stream, remote, place)) = tasks.accept_tcp(&server).await {
         let (service, acceptor, identify) = (service.clone(), acceptor.clone(), identify.clone());
@@ -201,10 +204,10 @@ struct Context {
 }
 
 impl Tasks {
-    fn new(limits: Limits, shutdown: CancellationToken) -> Self {
+    fn new(limits: Limits, per_holder_max: usize, shutdown: CancellationToken) -> Self {
         Self {
             limits,
-            places: Places::new(limits.connections_max, limits.connections_per_user_max),
+            places: Places::new(limits.connections_max, per_holder_max),
             tracker: TaskTracker::new(),
             shutdown,
             cut: CancellationToken::new(),
@@ -219,7 +222,7 @@ impl Tasks {
                 accepted = server.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, remote)) => match self.places.take(None) {
+                Ok((stream, remote)) => match self.places.take(Some(Holder::network(remote.ip()))) {
                     Some(place) => {
                         // Small frames must not wait for an acknowledgement; failing to say so only slows them.
                         let _ = stream.set_nodelay(true);

@@ -5,10 +5,11 @@ use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use signet_check::x509::match_private_key;
 use signet_crypto::LocalKey;
-use signet_x509::Der;
+use signet_x509::{Certificate, Der};
 use std::sync::Arc;
 
 /// What a process shows of itself: a certificate chain and its key, replaced while connections come and go.
@@ -50,6 +51,40 @@ impl LiveIdentity {
         let pkcs8 = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.expose()));
         let key = any_supported_type(&pkcs8).map_err(|error| unusable(error.to_string()))?;
         self.0.store(Some(Arc::new(CertifiedKey::new(chain, key))));
+        Ok(())
+    }
+
+    /// From now on shows the certificate chain in `certificates`, leaf first, with the private key in `key`; both PEM,
+    /// the key in PKCS #8, SEC 1 or PKCS #1.
+    ///
+    /// # Errors
+    /// [`TlsError::Pem`], [`TlsError::OwnKey`], and [`TlsError::KeyOfAnother`] where the key is not the leaf's. What was
+    /// shown before is shown on then.
+    pub fn set_pem(&self, certificates: &[u8], key: &[u8]) -> Result<(), TlsError> {
+        let malformed = |what: &'static str| {
+            move |why: pem::Error| TlsError::Pem {
+                what,
+                why: why.to_string(),
+            }
+        };
+        let chain: Vec<Der> = Der::pem_slice_iter(certificates)
+            .collect::<Result<_, _>>()
+            .map_err(malformed("certificate file"))?;
+        let leaf = chain.first().ok_or_else(|| TlsError::Pem {
+            what: "certificate file",
+            why: "it holds no certificate".to_owned(),
+        })?;
+        Certificate::parse(leaf).map_err(|error| TlsError::Pem {
+            what: "certificate file",
+            why: error.to_string(),
+        })?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(malformed("key file"))?;
+        let key = any_supported_type(&key).map_err(|error| TlsError::OwnKey {
+            why: error.to_string(),
+        })?;
+        let shown = CertifiedKey::new(chain, key);
+        shown.keys_match().map_err(|_| TlsError::KeyOfAnother)?;
+        self.0.store(Some(Arc::new(shown)));
         Ok(())
     }
 
