@@ -5,11 +5,11 @@ use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::{self, PemObject as _};
+use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use signet_check::x509::match_private_key;
 use signet_crypto::LocalKey;
-use signet_x509::{Certificate, Der};
+use signet_x509::{Certificate, Der, pem as x509_pem};
 use std::sync::Arc;
 
 /// What a process shows of itself: a certificate chain and its key, replaced while connections come and go.
@@ -61,24 +61,18 @@ impl LiveIdentity {
     /// [`TlsError::Pem`], [`TlsError::OwnKey`], and [`TlsError::KeyOfAnother`] where the key is not the leaf's. What was
     /// shown before is shown on then.
     pub fn set_pem(&self, certificates: &[u8], key: &[u8]) -> Result<(), TlsError> {
-        let malformed = |what: &'static str| {
-            move |why: pem::Error| TlsError::Pem {
-                what,
-                why: why.to_string(),
-            }
+        let malformed = |why: String| {
+            let what = "certificate file";
+            TlsError::Pem { what, why }
         };
-        let chain: Vec<Der> = Der::pem_slice_iter(certificates)
-            .collect::<Result<_, _>>()
-            .map_err(malformed("certificate file"))?;
-        let leaf = chain.first().ok_or_else(|| TlsError::Pem {
-            what: "certificate file",
-            why: "it holds no certificate".to_owned(),
-        })?;
-        Certificate::parse(leaf).map_err(|error| TlsError::Pem {
-            what: "certificate file",
+        let chain = x509_pem::parse_certs(certificates).map_err(|error| malformed(error.to_string()))?;
+        if let Some(leaf) = chain.first() {
+            Certificate::parse(leaf).map_err(|error| malformed(error.to_string()))?;
+        }
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::Pem {
+            what: "key file",
             why: error.to_string(),
         })?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(malformed("key file"))?;
         let key = any_supported_type(&key).map_err(|error| TlsError::OwnKey {
             why: error.to_string(),
         })?;
