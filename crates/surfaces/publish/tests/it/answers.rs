@@ -217,6 +217,26 @@ async fn spiffe_79_83_84_the_bundle_is_the_trust_domains_and_follows_it() {
 }
 
 #[tokio::test]
+async fn a_change_of_trust_is_published_by_itself() {
+    let world = World::new().await;
+    let keeping = tokio::spawn(world.publisher.clone().keep());
+    let before = world.get("/workload/jwks").await.header("etag").to_owned();
+    let rotated = world
+        .keys
+        .rotate(Purpose::JwtSvid, Urgency::Emergency, origin(START));
+    rotated.await.unwrap();
+    let signer = world.keys.active(Purpose::JwtSvid).unwrap();
+    while world.get("/workload/jwks").await.header("etag") == before {
+        tokio::task::yield_now().await;
+    }
+    let now = world.get("/workload/jwks").await;
+    assert!(String::from_utf8(now.body).unwrap().contains(signer.kid()));
+    // Nothing is left to do, and nothing is encoded again for nothing.
+    assert!(!world.publisher.refresh().unwrap());
+    keeping.abort();
+}
+
+#[tokio::test]
 async fn all_documents_stay_the_same_bytes_while_trust_does() {
     let world = World::new().await;
     for route in routes() {

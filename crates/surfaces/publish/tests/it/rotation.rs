@@ -27,7 +27,7 @@ async fn token_k1_k4_no_reader_that_keeps_to_the_headers_meets_a_key_that_it_doe
     let policy = CachePolicy::of(world.keys.config());
     assert_eq!((policy.max_age, policy.stale), (SECOND * 40, SECOND * 8));
     // The sets that readers may still use, oldest first: one fetched in every second, for as long as the headers say.
-    let mut cached = VecDeque::new();
+    let (mut cached, mut tokens) = (VecDeque::<(String, String)>::new(), VecDeque::new());
     let (mut signed_by, mut roots) = (BTreeSet::new(), BTreeSet::new());
     let age_max = usize::try_from(policy.age_max().as_secs()).unwrap();
     for second in 0..6_000 {
@@ -53,6 +53,18 @@ async fn token_k1_k4_no_reader_that_keeps_to_the_headers_meets_a_key_that_it_doe
             bundle.contains(&in_document),
             "second {second}: a copy lacks the root"
         );
+        // A token of the signer is valid for so long, and its key must be found for as long.
+        let (newest, _) = cached.back().unwrap();
+        tokens.push_back((now + world.keys.config().token_life_max, signer.kid().to_owned()));
+        while tokens.front().is_some_and(|(end, _)| *end < now) {
+            tokens.pop_front();
+        }
+        for (_, kid) in tokens.iter().step_by(7) {
+            assert!(
+                newest.contains(kid),
+                "second {second}: the key of a valid token is gone"
+            );
+        }
         signed_by.insert(signer.kid().to_owned());
         roots.insert(root.kid().to_owned());
     }
