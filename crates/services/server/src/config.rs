@@ -90,8 +90,6 @@ impl Config {
     pub const METRICS_PORT: u16 = 8442;
     /// The administration socket of an installed server.
     pub const API_SOCKET: &str = "/run/signet/api.sock";
-    /// The issuer of JWT-SVIDs where nothing is configured.
-    pub const JWT_ISSUER: &str = "https://localhost:8443/workload";
 
     /// A server for one laptop or one test: everything on the loopback at free ports, sockets in `dir`, state in
     /// memory. Fields are changed before the start where that does not fit.

@@ -25,7 +25,11 @@ pub(crate) struct WebIdentity {
 
 /// Where it comes from.
 enum Source {
-    Files(WebFiles),
+    Files {
+        files: WebFiles,
+        /// What clients look for in it.
+        host: String,
+    },
     Own(Box<Own>),
 }
 
@@ -71,7 +75,10 @@ impl WebIdentity {
         clock: &SharedClock,
     ) -> Self {
         let source = match &config.web.files {
-            Some(files) => Source::Files(files.clone()),
+            Some(files) => Source::Files {
+                files: files.clone(),
+                host: url.host(),
+            },
             None => {
                 let (dns_names, ip_addresses) = names(url, config.https.ip(), signet_sys::names::host());
                 Source::Own(Box::new(Own {
@@ -95,7 +102,7 @@ impl WebIdentity {
     /// Where the files cannot be used, or nothing can be issued.
     pub(crate) async fn begin(&self) -> Result<(), ServerError> {
         match &self.source {
-            Source::Files(files) => self.load(&read_files(files).await?),
+            Source::Files { files, host } => self.load(&read_files(files).await?, host),
             Source::Own(own) => self.issue(own).await.map(drop),
         }
     }
@@ -111,11 +118,11 @@ impl WebIdentity {
                     renewal.done(self.issue(own).await);
                 }
             }
-            Source::Files(files) => self.follow(files).await,
+            Source::Files { files, host } => self.follow(files, host).await,
         }
     }
 
-    async fn follow(&self, files: &WebFiles) {
+    async fn follow(&self, files: &WebFiles, host: &str) {
         let mut seen = read_files(files).await.ok().map(|read| read.hash());
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -132,7 +139,7 @@ impl WebIdentity {
             if seen == Some(read.hash()) {
                 continue;
             }
-            match self.load(&read) {
+            match self.load(&read, host) {
                 Ok(()) => {
                     info!("the public port shows a new certificate");
                     seen = Some(read.hash());
@@ -146,7 +153,7 @@ impl WebIdentity {
         }
     }
 
-    fn load(&self, read: &Read) -> Result<(), ServerError> {
+    fn load(&self, read: &Read, host: &str) -> Result<(), ServerError> {
         let task = "use the files in [web]";
         self.live
             .set_pem(&read.certificate, read.key.expose())
@@ -161,6 +168,12 @@ impl WebIdentity {
         {
             let (from, to) = (leaf.not_before(), leaf.not_after());
             warn!(%from, %to, "the public port's certificate is not valid now");
+        }
+        if !self.live.is_for(host) {
+            warn!(
+                host,
+                "the public port's certificate is not for the host of web.url"
+            );
         }
         Ok(())
     }
@@ -322,7 +335,10 @@ mod tests {
         write(&files, &first);
         let web = WebIdentity {
             live: Arc::new(LiveIdentity::none()),
-            source: Source::Files(files.clone()),
+            source: Source::Files {
+                files: files.clone(),
+                host: "id.web.test".to_owned(),
+            },
             clock: Arc::new(At(START)),
         };
         web.begin().await.unwrap();

@@ -107,6 +107,15 @@ impl PublicUrl {
         }
     }
 
+    /// Its host, as a client looks for it in a certificate.
+    #[must_use]
+    pub fn host(&self) -> String {
+        match &self.host {
+            Host::Name(name) => name.clone(),
+            Host::Address(address) => address.to_string(),
+        }
+    }
+
     /// The issuer of JWT-SVIDs. It differs from that of access tokens, and so do the keys.
     #[must_use]
     pub fn workload_issuer(&self) -> String {

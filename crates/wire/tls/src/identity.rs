@@ -1,12 +1,12 @@
 use crate::TlsError;
 use arc_swap::ArcSwapOption;
 use rustls::SignatureScheme;
-use rustls::client::ResolvesClientCert;
+use rustls::client::{ResolvesClientCert, verify_server_name};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use signet_check::x509::match_private_key;
 use signet_crypto::LocalKey;
 use signet_x509::{Certificate, Der, pem as x509_pem};
@@ -80,6 +80,19 @@ impl LiveIdentity {
         shown.keys_match().map_err(|_| TlsError::KeyOfAnother)?;
         self.0.store(Some(Arc::new(shown)));
         Ok(())
+    }
+
+    /// Whether a client that knows `host`, a DNS name or an address, would find it in the certificate that is shown now.
+    #[must_use]
+    pub fn is_for(&self, host: &str) -> bool {
+        let shown = self.0.load();
+        let Some(leaf) = shown.as_ref().and_then(|shown| shown.cert.first()) else {
+            return false;
+        };
+        match (ParsedCertificate::try_from(leaf), ServerName::try_from(host)) {
+            (Ok(leaf), Ok(host)) => verify_server_name(&leaf, &host).is_ok(),
+            _ => false,
+        }
     }
 
     /// The chain that is shown now; empty where nothing is.

@@ -184,15 +184,16 @@ fn an_issuer_of_tokens_that_is_not_served_is_a_mistake() {
             "{told}"
         );
     }
+    const ISSUER: &str = "https://localhost:8443/workload";
     let least = "trust_domain = \"a\"\ndata_dir = \"/d\"\nseal = \"file=/k\"\nadvertise = [\"a:1\"]\n";
     let with = |port: u16, issuer: &str| {
         format!("{least}[listen]\nhttps = \"127.0.0.1:{port}\"\n[svid]\njwt_issuer = \"{issuer}\"\n")
     };
-    let fits = with(8443, Config::JWT_ISSUER);
+    let fits = with(8443, ISSUER);
     Config::parse(&fits, Path::new("server.toml")).unwrap();
-    assert!(mistakes(&with(9443, Config::JWT_ISSUER)).contains("https://localhost:9443/workload"));
+    assert!(mistakes(&with(9443, ISSUER)).contains("https://localhost:9443/workload"));
     // A port that nobody knows beforehand cannot be named.
-    assert!(mistakes(&with(0, Config::JWT_ISSUER)).contains("a port not known yet"));
+    assert!(mistakes(&with(0, ISSUER)).contains("a port not known yet"));
 }
 
 #[test]

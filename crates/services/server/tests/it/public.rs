@@ -145,6 +145,49 @@ async fn without_settings_the_public_port_is_localhost_under_our_own_root() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_public_port_reads_no_more_than_a_head() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let client = tls(&roots(&server), clock());
+    let address = server.addresses().https.to_string();
+    let ask = async |head: &str| {
+        let mut stream = channel::tls_stream(&address, Arc::clone(&client)).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // The server ends what it refuses; how it closes is not the question.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    };
+    let long = format!(
+        "GET /bundle HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n",
+        "x".repeat(20_000)
+    );
+    assert!(ask(&long).await.starts_with("HTTP/1.1 431 "));
+    let many = format!(
+        "GET /bundle HTTP/1.1\r\nhost: a\r\n{}\r\n",
+        "a: b\r\n".repeat(100)
+    );
+    assert!(ask(&many).await.starts_with("HTTP/1.1 431 "));
+    // A body that never comes is not waited for.
+    let body = ask("GET /bundle HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\n\r\n").await;
+    assert!(
+        body.starts_with("HTTP/1.1 413 ") && body.contains("SGPB003"),
+        "{body}"
+    );
+    let head = ask("HEAD /bundle HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert!(
+        head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
+    assert!(
+        head.contains("content-length: ") && !head.contains("content-length: 0\r\n"),
+        "{head}"
+    );
+    end(server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn token_r2_a_token_leads_to_the_discovery_and_the_key_that_verify_it() {
     let dir = tempfile::tempdir().unwrap();
     let server = start(config(dir.path())).await;

@@ -263,6 +263,8 @@ fn files_that_do_not_fit_are_refused_and_what_was_shown_stays() {
     let (certificate, key) = pem_of(&rig.root.leaf_from(Recipe::web(NAME)));
     let (_, other) = pem_of(&rig.root.leaf_from(Recipe::web(NAME)));
     web.set_pem(&certificate, key.expose()).unwrap();
+    assert!(web.is_for(NAME) && !web.is_for("other.example.org") && !web.is_for("192.0.2.1"));
+    assert!(!LiveIdentity::none().is_for(NAME), "nothing is for nobody");
     let shown = web.chain();
     let broken = pem::encode_certs(&[b"no certificate"]);
     for (certificate, key, code) in [
