@@ -110,7 +110,7 @@ fn start_server(binary: &Path) -> Result<Sample, Failure> {
     )?;
     let (agents, metrics) = (free_port()?, free_port()?);
     let text = format!(
-        "trust_domain = \"bench.test\"\ndata_dir = \"{}\"\nseal = \"{seal}\"\n[listen]\nagents = \"127.0.0.1:{agents}\"\nmetrics = \"127.0.0.1:{metrics}\"\napi = \"{}\"\n",
+        "trust_domain = \"bench.test\"\ndata_dir = \"{}\"\nseal = \"{seal}\"\n[listen]\nhttps = \"127.0.0.1:0\"\nagents = \"127.0.0.1:{agents}\"\nmetrics = \"127.0.0.1:{metrics}\"\napi = \"{}\"\n",
         at("data"),
         at("api.sock"),
     );

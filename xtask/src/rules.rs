@@ -181,23 +181,32 @@ fn function(line: &str) -> Option<&str> {
 
 /// The rules that a test's name begins with: their numbers stand right behind the family's name.
 fn rules_of(test: &str) -> Vec<String> {
-    let numbers = |rest: &str, mark: &str| -> Vec<u32> {
-        rest.split('_')
-            .map_while(|part| part.strip_prefix(mark)?.parse().ok())
-            .filter(|n| *n <= NUMBER_MAX)
-            .collect()
-    };
+    let number = |text: &str, max: u32| text.parse().ok().filter(|n: &u32| *n <= max);
     if let Some(rest) = test.strip_prefix("spiffe_") {
-        return numbers(rest, "").iter().map(|n| format!("spiffe-{n}")).collect();
+        let numbers = rest.split('_').map_while(|part| number(part, NUMBER_MAX));
+        return numbers.map(|n| format!("spiffe-{n}")).collect();
     }
     if let Some(rest) = test.strip_prefix("token_") {
-        return numbers(rest, "j").iter().map(|n| format!("token-J{n}")).collect();
+        // The families of token rules are single letters: J7, K1.
+        let rule = |part: &str| {
+            let (letter, digits) = part.split_at_checked(1)?;
+            let letter = letter.chars().next().filter(char::is_ascii_lowercase)?;
+            Some(format!(
+                "token-{}{}",
+                letter.to_ascii_uppercase(),
+                number(digits, LETTERED_MAX)?
+            ))
+        };
+        return rest.split('_').map_while(rule).collect();
     }
     Vec::new()
 }
 
 /// No list of rules is longer; what is larger in a test's name counts something else.
 const NUMBER_MAX: u32 = 200;
+
+/// The same for the rules of a letter; `b64` is none of them.
+const LETTERED_MAX: u32 = 40;
 
 #[cfg(test)]
 mod tests {
@@ -209,6 +218,9 @@ mod tests {
         assert_eq!(rules_of("spiffe_33_34_uri_names"), ["spiffe-33", "spiffe-34"]);
         assert_eq!(rules_of("spiffe_26_1000_streams"), ["spiffe-26"]);
         assert_eq!(rules_of("token_j7_j8_times"), ["token-J7", "token-J8"]);
+        assert_eq!(rules_of("token_k1_r2_keys_x1"), ["token-K1", "token-R2"]);
+        assert_eq!(rules_of("token_j4_b64_is_refused"), ["token-J4"]);
+        assert!(rules_of("token_seven_of_7").is_empty() && rules_of("token_j_7").is_empty());
         assert!(rules_of("spiffe_ids_are_read").is_empty() && rules_of("a_spiffe_1_b").is_empty());
         assert_eq!(function("    async fn spiffe_1_a() {"), Some("spiffe_1_a"));
         assert_eq!(function("    let f = 1;"), None);

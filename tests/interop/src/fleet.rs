@@ -170,6 +170,7 @@ data_dir = "{state}"
 seal = "{seal}"
 
 [listen]
+https = "127.0.0.1:0"
 agents = "127.0.0.1:{agent_port}"
 metrics = "127.0.0.1:{server_metrics}"
 api = "{socket}"

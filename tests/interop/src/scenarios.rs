@@ -35,6 +35,14 @@ pub const ALL: &[Scenario] = &[
         name: "every-algorithm",
         run: algorithms::every_algorithm,
     },
+    Scenario {
+        name: "python-oidc-discovery",
+        run: python_oidc_discovery,
+    },
+    Scenario {
+        name: "openssl-public-port",
+        run: openssl_public_port,
+    },
 ];
 
 /// The crate `spiffe`: context, bundles, tokens, validation, and sources that see a rotation.
@@ -144,6 +152,81 @@ pub(crate) fn openssl_verify(chain: &Path, bundle: &Path, untrusted: Option<&Pat
     }
     command.arg(chain);
     command
+}
+
+/// PyPI `PyJWT`: a token leads to discovery and to the key that verifies it, over HTTPS under our root.
+fn python_oidc_discovery() -> Result<String, Failure> {
+    let dev = Dev::start(&["--no-demo"])?;
+    let id = format!("spiffe://{}/dev/{}", dev.text("trust_domain")?, user()?);
+    let socket = dev.text("workload_api")?;
+    let token = crate::signet_json(
+        &crate::binary()?,
+        &["svid", "jwt", "--audience", "backend", "--socket", socket],
+    )?;
+    let token = token
+        .pointer("/svids/0/svid")
+        .and_then(Value::as_str)
+        .ok_or_else(|| format!("no token in {token}"))?;
+    let output = run(Command::new(python()?).arg(script("oidc_discovery.py")).args([
+        dev.text("https")?,
+        dev.text("issuer")?,
+        dev.text("root_ca")?,
+        &id,
+        token,
+    ]))?;
+    summary(&output.stdout)
+}
+
+/// What `openssl s_client` prints of a server that asks for a certificate, whether or not it names authorities.
+const ASKED: [&str; 2] = ["Client Certificate Types", "Requested Signature Algorithms"];
+
+/// `openssl s_client`: the public port verifies by name, asks for no certificate, and has nothing weak to offer.
+fn openssl_public_port() -> Result<String, Failure> {
+    let dev = Dev::start(&["--no-demo"])?;
+    let address = dev.text("https")?.trim_start_matches("https://").to_owned();
+    let root = dev.text("root_ca")?.to_owned();
+    let connect = |args: &[&str]| {
+        let mut command = Command::new("openssl");
+        command
+            .args(["s_client", "-connect", &address, "-CAfile", &root])
+            .args(["-verify_return_error", "-verify_hostname", "localhost"])
+            .args(args)
+            .stdin(std::process::Stdio::null());
+        run(&mut command).map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    for version in ["-tls1_3", "-tls1_2"] {
+        let told = connect(&[version])?;
+        ensure(told.contains("No client certificate CA names sent"), || {
+            told.clone()
+        })?;
+        ensure(!ASKED.iter().any(|line| told.contains(line)), || told.clone())?;
+        ensure(told.contains("Verification: OK"), || told.clone())?;
+    }
+    // The agents' port asks, and there the tool says so.
+    let agents = run(Command::new("openssl")
+        .args([
+            "s_client",
+            "-tls1_3",
+            "-alpn",
+            "h2",
+            "-connect",
+            dev.text("agents")?,
+        ])
+        .stdin(std::process::Stdio::null()))?;
+    let told = String::from_utf8_lossy(&agents.stdout).into_owned();
+    ensure(ASKED.iter().any(|line| told.contains(line)), || told.clone())?;
+    let weak = "AES128-SHA:AES256-GCM-SHA384:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES256-SHA384:DHE-RSA-AES128-GCM-SHA256";
+    for refused in [
+        &["-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"][..],
+        &["-tls1_2", "-cipher", weak],
+    ] {
+        ensure(connect(refused).is_err(), || format!("{refused:?} was accepted"))?;
+    }
+    ensure(
+        connect(&["-tls1_3", "-verify_hostname", "other.example"]).is_err(),
+        || "another host name was accepted".to_owned(),
+    )?;
+    Ok("TLS 1.3 and 1.2, no certificate asked for, five weak suites and TLS 1.1 refused".to_owned())
 }
 
 pub(crate) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), Failure> {

@@ -6,6 +6,13 @@ use crate::SysError;
 use std::ffi::CStr;
 use std::io;
 
+/// The name of this machine, as the kernel has it for this process; none where it has none.
+#[must_use]
+pub fn host() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim_end().to_owned()).filter(|name| !name.is_empty() && name != "(none)")
+}
+
 /// The name of the user `uid`, if it has one.
 ///
 /// # Errors

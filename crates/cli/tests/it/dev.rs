@@ -94,11 +94,13 @@ fn the_ready_object_has_every_field_and_the_process_ends_cleanly() {
     for field in fields {
         assert!(dev.ready.get(field).is_some(), "{field}: {}", dev.ready);
     }
-    for absent in ["https", "https_mtls", "console", "local_api"] {
+    for absent in ["https_mtls", "console", "local_api"] {
         assert!(dev.ready[absent].is_null(), "{absent}");
     }
     assert_eq!(dev.text("trust_domain"), "dev.test");
-    assert!(dev.text("issuer").starts_with("https://"));
+    let https = dev.text("https").to_owned();
+    assert!(https.starts_with("https://localhost:"), "{https}");
+    assert_eq!(dev.text("issuer"), format!("{https}/workload"));
     assert!(dev.text("api").starts_with("unix:///") && dev.text("workload_api").starts_with("unix:///"));
     assert!(dev.ready.get("insecure_seal").is_none());
     assert_eq!(
@@ -470,7 +472,7 @@ fn with_a_directory_the_state_and_the_roots_stay() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let settings = format!(
         "trust_domain = \"dev.test\"\ndata_dir = \"{}\"\nseal = \"file={}\"\nadvertise = [\"127.0.0.1:{}\"]\n\
-         [listen]\nagents = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\napi = \"{}\"\n",
+         [listen]\nhttps = \"127.0.0.1:0\"\nagents = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\napi = \"{}\"\n",
         text(&home.join("server")),
         text(&key),
         free_port(),

@@ -26,7 +26,7 @@ impl Fleet {
         let done = fleet.init_again("server", "recovery");
         let settings = format!(
             "trust_domain = \"fleet.test\"\ndata_dir = \"{}\"\nseal = \"file={}\"\nadvertise = [\"127.0.0.1:{agents}\"]\n\
-             [listen]\nagents = \"127.0.0.1:{agents}\"\nmetrics = \"127.0.0.1:{}\"\napi = \"{}\"\n",
+             [listen]\nhttps = \"127.0.0.1:0\"\nagents = \"127.0.0.1:{agents}\"\nmetrics = \"127.0.0.1:{}\"\napi = \"{}\"\n",
             fleet.text("server"),
             fleet.text("seal.key"),
             fleet.server_metrics,

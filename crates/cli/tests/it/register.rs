@@ -29,6 +29,7 @@ const REGISTERS: &[&[Entry]] = &[
     signet_store_sqlite::REGISTER,
     signet_surface_admin::REGISTER,
     signet_surface_agents::REGISTER,
+    signet_surface_publish::REGISTER,
     signet_sys::REGISTER,
     signet_telemetry::REGISTER,
     signet_tls::REGISTER,

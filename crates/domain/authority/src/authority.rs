@@ -1,11 +1,12 @@
 use crate::audience::{ReservedAudiences, admitted};
 use crate::profile::check_own;
 use crate::{
-    Admitted, Credential, IssueError, JwtRequest, JwtSvid, Profile, X509Request, X509Svid, jwt, limits, x509,
+    Admitted, Credential, IssueError, JwtRequest, JwtSvid, Profile, TlsServerCertificate, TlsServerRequest,
+    X509Request, X509Svid, jwt, limits, tls, x509,
 };
 use bytes::Bytes;
 use core::time::Duration;
-use signet_crypto::digest;
+use signet_crypto::{PublicKey, digest};
 use signet_decision::{Action, Decision, Principal, Request, Resource};
 use signet_id::{SpiffeId, TrustDomain};
 use signet_keys::{IssuingKey, KeyState, Keys, KeysError, Purpose};
@@ -91,16 +92,13 @@ impl Authority {
         slot: Slot,
         now: UnixTime,
     ) -> Result<Admitted<X509Svid>, IssueError> {
-        permit(decision, profile.action(), &request.id)?;
+        permit(decision, profile.action(), &Resource::identity(&request.id))?;
         profile.check_principal(&decision.request().principal)?;
         check_own(&request.id, self.trust_domain())?;
         profile.check_id(&request.id)?;
         x509::check_names(&request)?;
-        self.check_key(&request)?;
-        check_ttl(
-            request.ttl,
-            limits::X509_TTL_MAX.min(self.keys.config().leaf_life_max),
-        )?;
+        self.check_key(&request.csr.public_key)?;
+        self.check_leaf_ttl(request.ttl)?;
         let key = self.key(Purpose::X509Svid)?;
         let context = request.context.clone();
         let public_key_sha256 = request.csr.public_key.fingerprint();
@@ -126,7 +124,7 @@ impl Authority {
         slot: Slot,
         now: UnixTime,
     ) -> Result<Admitted<JwtSvid>, IssueError> {
-        permit(decision, Action::ISSUE_JWT_SVID, &request.id)?;
+        permit(decision, Action::ISSUE_JWT_SVID, &Resource::identity(&request.id))?;
         check_own(&request.id, self.trust_domain())?;
         Profile::Workload.check_id(&request.id)?;
         check_ttl(
@@ -163,6 +161,41 @@ impl Authority {
                 request.context,
                 now,
             )
+        };
+        Ok(Admitted { pending, key, record })
+    }
+
+    /// Admits a request for the certificate of the server's own public port: everything is checked and the bytes to be
+    /// signed are fixed.
+    ///
+    /// # Errors
+    /// One variant of [`IssueError`] for each rule; see the crate's own description.
+    pub fn admit_tls_server(
+        &self,
+        request: TlsServerRequest,
+        decision: &Decision,
+        slot: Slot,
+        now: UnixTime,
+    ) -> Result<Admitted<TlsServerCertificate>, IssueError> {
+        let resource = request.resource();
+        permit(decision, Action::ISSUE_TLS_SERVER, &resource)?;
+        if decision.request().principal != Principal::Ourselves {
+            return Err(IssueError::NotOurselves);
+        }
+        tls::check_names(&request.csr)?;
+        self.check_key(&request.csr.public_key)?;
+        self.check_leaf_ttl(request.ttl)?;
+        let key = self.key(Purpose::X509Svid)?;
+        let context = request.context.clone();
+        let public_key_sha256 = request.csr.public_key.fingerprint();
+        let pending = tls::pending(request, &key, slot.serial(), now)?;
+        let kind = CredentialKind::TlsServer;
+        let record = IssueRecord {
+            subject: resource.to_string(),
+            not_before_ms: pending.leaf.not_before.as_millis(),
+            not_after_ms: pending.leaf.not_after.as_millis(),
+            public_key_sha256: Bytes::copy_from_slice(&public_key_sha256),
+            ..record(&slot, kind, &key, decision, context, now)
         };
         Ok(Admitted { pending, key, record })
     }
@@ -219,6 +252,21 @@ impl Authority {
         self.release(self.sign(admitted).await?).await
     }
 
+    /// Admits, signs and releases one certificate of the server's own public port.
+    ///
+    /// # Errors
+    /// As [`Authority::admit_tls_server`] and [`Authority::sign`]; [`IssueError::Record`].
+    pub async fn issue_tls_server(
+        &self,
+        request: TlsServerRequest,
+        decision: &Decision,
+        now: UnixTime,
+    ) -> Result<TlsServerCertificate, IssueError> {
+        let slot = self.recorder.reserve().map_err(IssueError::Record)?;
+        let admitted = self.admit_tls_server(request, decision, slot, now)?;
+        self.release(self.sign(admitted).await?).await
+    }
+
     async fn release<C>(&self, unrecorded: Unrecorded<C>) -> Result<C, IssueError> {
         self.recorder
             .release(unrecorded)
@@ -235,9 +283,12 @@ impl Authority {
         Ok(key)
     }
 
+    fn check_leaf_ttl(&self, asked: Duration) -> Result<(), IssueError> {
+        check_ttl(asked, limits::X509_TTL_MAX.min(self.keys.config().leaf_life_max))
+    }
+
     /// A certificate for one of our own keys would make a leaf key and an issuing key the same.
-    fn check_key(&self, request: &X509Request) -> Result<(), IssueError> {
-        let key = &request.csr.public_key;
+    fn check_key(&self, key: &PublicKey) -> Result<(), IssueError> {
         let is_ours = self
             .keys
             .read(|ring| ring.keys().iter().any(|ours| ours.public_key() == key));
@@ -249,9 +300,9 @@ impl Authority {
     }
 }
 
-fn permit(decision: &Decision, action: Action, id: &SpiffeId) -> Result<(), IssueError> {
+fn permit(decision: &Decision, action: Action, resource: &Resource) -> Result<(), IssueError> {
     decision
-        .permit_for(action, &Resource::identity(id))
+        .permit_for(action, resource)
         .map(drop)
         .map_err(IssueError::Denied)
 }

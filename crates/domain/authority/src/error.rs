@@ -18,7 +18,7 @@ pub enum IssueError {
     #[error("{0}")]
     Denied(#[source] Denied),
     /// Only the server itself may ask for this.
-    #[error("only the server itself may ask for a server's identity")]
+    #[error("only the server itself may ask for a server's identity or certificate")]
     NotOurselves,
     /// The identity is of another trust domain.
     #[error("`{id}` is not of the trust domain `{own}`")]

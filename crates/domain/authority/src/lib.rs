@@ -15,6 +15,8 @@
 //!   of our own;
 //! * lives: `notBefore` lies 30 s back, X.509-SVIDs live at most 6 h, nothing outlives its issuer, and what the
 //!   issuer's end would shorten below min(asked life, 10 min) is refused instead;
+//! * the certificate of a server's own public port ([`TlsServerRequest`]) carries names and no identity, and nobody but
+//!   the server itself may ask for it;
 //! * JWT-SVIDs name 1 to 16 audiences, none of them an OAuth resource ([`ReservedAudiences`]).
 //!
 //! What was admitted is signed once, and what was signed cannot be read:
@@ -43,6 +45,7 @@ mod authority;
 mod error;
 mod jwt;
 mod profile;
+mod tls;
 mod x509;
 
 pub use admitted::{Admitted, Credential};
@@ -51,4 +54,5 @@ pub use authority::{Authority, Context};
 pub use error::{IssueError, REGISTER};
 pub use jwt::{JwtRequest, JwtSvid};
 pub use profile::{Profile, limits};
+pub use tls::{TlsServerCertificate, TlsServerRequest};
 pub use x509::{X509Request, X509Svid};

@@ -6,7 +6,7 @@ use signet_crypto::{SignatureEncoding, digest};
 use signet_id::SpiffeId;
 use signet_keys::IssuingKey;
 use signet_time::UnixTime;
-use signet_x509::{Csr, Der, Serial, SvidLeaf, Tbs};
+use signet_x509::{Csr, Der, IssuerCert, Serial, SvidLeaf, Tbs};
 use std::collections::BTreeSet;
 
 /// A request for an X.509-SVID.
@@ -75,24 +75,51 @@ pub(crate) fn pending(
     now: UnixTime,
 ) -> Result<Pending, IssueError> {
     let issuer = key.issuer().ok_or_else(no_issuer)?;
-    let left = issuer.not_after().since(now);
-    let needed = request.ttl.min(limits::SHORTENED_MIN);
-    if left < needed {
-        return Err(IssueError::IssuerEnds { left, needed });
-    }
-    // It never begins before its issuer either: some verifiers look.
-    let not_before = (now - limits::BACKDATE).max(issuer.certificate().not_before());
+    let (not_before, not_after) = life(issuer, request.ttl, now)?;
     let leaf = SvidLeaf {
         id: request.id,
         dns_names: request.dns_names,
         public_key: request.csr.public_key,
         serial: Serial::new(serial).map_err(IssueError::X509)?,
-        not_before: not_before.floor_secs(),
-        not_after: (now + request.ttl.min(left)).floor_secs(),
+        not_before,
+        not_after,
     };
     let algorithm = issuer.public_key().kind().default_algorithm();
     let tbs = leaf.tbs(issuer, algorithm).map_err(IssueError::X509)?;
     Ok(Pending { leaf, tbs })
+}
+
+/// From when to when a leaf below `issuer` is valid that is to live `ttl` from `now` on.
+pub(crate) fn life(
+    issuer: &IssuerCert,
+    ttl: Duration,
+    now: UnixTime,
+) -> Result<(UnixTime, UnixTime), IssueError> {
+    let left = issuer.not_after().since(now);
+    let needed = ttl.min(limits::SHORTENED_MIN);
+    if left < needed {
+        return Err(IssueError::IssuerEnds { left, needed });
+    }
+    // It never begins before its issuer either: some verifiers look.
+    let not_before = (now - limits::BACKDATE).max(issuer.certificate().not_before());
+    Ok((not_before.floor_secs(), (now + ttl.min(left)).floor_secs()))
+}
+
+/// Signs `tbs` with `key`: the leaf, then the intermediates, and the SHA-256 of the leaf.
+pub(crate) async fn sign(tbs: Tbs, key: &IssuingKey) -> Result<(Vec<Der>, [u8; 32]), IssueError> {
+    let issuer = key.issuer().ok_or_else(no_issuer)?;
+    let signature = key
+        .signer()
+        .map_err(IssueError::Keys)?
+        .sign(tbs.algorithm(), SignatureEncoding::Asn1, tbs.bytes())
+        .await
+        .map_err(IssueError::Sign)?;
+    let der = tbs.assemble(&signature).map_err(IssueError::X509)?;
+    let hash = digest::sha256(&der);
+    let chain = core::iter::once(der)
+        .chain(issuer.chain().iter().cloned())
+        .collect();
+    Ok((chain, hash))
 }
 
 impl Sealed for X509Svid {
@@ -100,20 +127,10 @@ impl Sealed for X509Svid {
 
     async fn sign(pending: Pending, key: &IssuingKey) -> Result<(Self, [u8; 32]), IssueError> {
         let Pending { leaf, tbs } = pending;
-        let issuer = key.issuer().ok_or_else(no_issuer)?;
-        let signature = key
-            .signer()
-            .map_err(IssueError::Keys)?
-            .sign(tbs.algorithm(), SignatureEncoding::Asn1, tbs.bytes())
-            .await
-            .map_err(IssueError::Sign)?;
-        let der = tbs.assemble(&signature).map_err(IssueError::X509)?;
-        let hash = digest::sha256(&der);
+        let (chain, hash) = sign(tbs, key).await?;
         let svid = Self {
             id: leaf.id,
-            chain: core::iter::once(der)
-                .chain(issuer.chain().iter().cloned())
-                .collect(),
+            chain,
             not_before: leaf.not_before,
             not_after: leaf.not_after,
             serial: leaf.serial,

@@ -54,6 +54,8 @@ impl Action {
     pub const ISSUE_NODE_SVID: Self = Self::issue("issue.node-svid");
     /// The X.509-SVID of a server.
     pub const ISSUE_SERVER_SVID: Self = Self::issue("issue.server-svid");
+    /// The certificate of a server's public port, without identity.
+    pub const ISSUE_TLS_SERVER: Self = Self::issue("issue.tls-server");
 
     /// An action that only reads.
     #[must_use]

@@ -41,6 +41,9 @@ impl Bundle {
     /// The most keys that a bundle may have, of all kinds.
     pub const KEYS_MAX: usize = 1_000;
 
+    /// The most bundles that a map may have.
+    pub const MAP_MAX: usize = 1_000;
+
     /// A bundle of these authorities.
     ///
     /// # Errors
@@ -105,6 +108,18 @@ impl Bundle {
     #[must_use]
     pub fn refresh_hint(&self) -> Option<Duration> {
         self.refresh_hint
+    }
+
+    pub(crate) fn forget_hint(&mut self) {
+        self.refresh_hint = None;
+    }
+
+    /// Whether this may take the place of `current`: it is of the same domain and not older (§4.1.1, Federation §4.2).
+    ///
+    /// A publisher that gives no sequence says nothing about age, so what it gives last stands.
+    #[must_use]
+    pub fn may_replace(&self, current: &Self) -> bool {
+        self.trust_domain == current.trust_domain && (self.sequence == 0 || self.sequence >= current.sequence)
     }
 
     /// The X.509 authorities, tainted ones included: also tainted intermediates, which are listed only so that what

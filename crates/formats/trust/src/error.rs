@@ -1,4 +1,5 @@
 use signet_fault::{Coded, Entry, remedy_of};
+use signet_id::IdError;
 use signet_jose::JoseError;
 use signet_jose::strict_json::JsonError;
 use signet_x509::X509Error;
@@ -57,6 +58,23 @@ pub enum TrustError {
         #[source]
         source: Option<X509Error>,
     },
+    /// More bundles in a map than [`crate::Bundle::MAP_MAX`].
+    #[error("bundle map of {count} trust domains, more than {max}")]
+    ManyBundles {
+        /// How many.
+        count: usize,
+        /// What is accepted.
+        max: usize,
+    },
+    /// A name in a bundle map is no trust domain's.
+    #[error("`{name}` in the bundle map is no trust domain")]
+    Domain {
+        /// The name, cut to 64 characters.
+        name: String,
+        /// Why.
+        #[source]
+        source: IdError,
+    },
     /// An X.509 authority's key has no JWK form.
     #[error("write x.509 authority {index} as jwk")]
     Authority {
@@ -79,6 +97,8 @@ impl Coded for TrustError {
             Self::SameKid { .. } => "SGTR006",
             Self::Certificate { .. } => "SGTR007",
             Self::Authority { .. } => "SGTR008",
+            Self::ManyBundles { .. } => "SGTR010",
+            Self::Domain { .. } => "SGTR011",
         }
     }
 
@@ -136,5 +156,15 @@ pub const REGISTER: &[Entry] = &[
         "SGTR008",
         "X.509 authority has no JWK form",
         "use an authority with a P-256, P-384, Ed25519, RSA or ML-DSA key",
+    ),
+    entry(
+        "SGTR010",
+        "bundle map has too many trust domains",
+        "leave out of the map the domains that nobody here deals with",
+    ),
+    entry(
+        "SGTR011",
+        "name in a bundle map is no trust domain",
+        "name each bundle by its trust domain alone, without `spiffe://`",
     ),
 ];

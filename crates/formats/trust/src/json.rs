@@ -1,4 +1,5 @@
-//! Bundles as JSON: the SPIFFE bundle format (§4), and the plain JWK set of the Workload API (§6.2.2).
+//! Bundles as JSON: the SPIFFE bundle format (§4), bundle maps (§5), the plain JWK set of the Workload API (§6.2.2),
+//! and the JWK set that OpenID Connect readers take.
 
 use crate::{Bundle, JwtAuthority, TrustError, X509Authority};
 use base64::Engine as _;
@@ -8,12 +9,15 @@ use signet_id::TrustDomain;
 use signet_jose::strict_json::{self, Limits};
 use signet_jose::{Jwk, JwkParams};
 use signet_x509::{Certificate, Der, X509Error};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// `use` of an X.509 authority (X509-SVID §6.1). Compared as it stands: case matters.
 const X509_SVID: &str = "x509-svid";
 /// `use` of a JWT authority (JWT-SVID §6.1).
 const JWT_SVID: &str = "jwt-svid";
+/// `use` of the same key for readers of OpenID Connect, who pass over what they do not know (RFC 7517 §4.2).
+const SIG: &str = "sig";
 
 /// Deep enough for `keys`, a key and its `x5c`, and for members that are not known.
 const DEPTH_MAX: usize = 16;
@@ -33,6 +37,51 @@ impl Bundle {
             depth_max: DEPTH_MAX,
         };
         let document = strict_json::parse_object(json, limits).map_err(TrustError::Json)?;
+        Self::from_document(trust_domain, &document)
+    }
+
+    /// Reads a bundle map (§5): an object `trust_domains` with a bundle for each domain.
+    ///
+    /// A domain that stands twice, however its name is escaped, refuses the whole map. Refresh hints of the bundles in
+    /// it are passed over: the map is refreshed as one. Other members are ignored.
+    ///
+    /// # Errors
+    /// As [`Bundle::parse_spiffe`]; [`TrustError::ManyBundles`], [`TrustError::Domain`].
+    pub fn parse_map(json: &[u8]) -> Result<BTreeMap<TrustDomain, Self>, TrustError> {
+        let limits = Limits {
+            bytes_max: Self::BYTES_MAX,
+            depth_max: DEPTH_MAX + 2,
+        };
+        let map = strict_json::parse_object(json, limits).map_err(TrustError::Json)?;
+        let domains = map
+            .get("trust_domains")
+            .and_then(Value::as_object)
+            .ok_or(TrustError::Member {
+                name: "trust_domains",
+                expected: "an object",
+            })?;
+        if domains.len() > Self::MAP_MAX {
+            let (count, max) = (domains.len(), Self::MAP_MAX);
+            return Err(TrustError::ManyBundles { count, max });
+        }
+        let mut bundles = BTreeMap::new();
+        for (name, document) in domains {
+            let domain = TrustDomain::parse(name).map_err(|source| TrustError::Domain {
+                name: name.chars().take(64).collect(),
+                source,
+            })?;
+            let document = document.as_object().ok_or(TrustError::Member {
+                name: "trust_domains",
+                expected: "an object of objects",
+            })?;
+            let mut bundle = Self::from_document(domain.clone(), document)?;
+            bundle.forget_hint();
+            bundles.insert(domain, bundle);
+        }
+        Ok(bundles)
+    }
+
+    fn from_document(trust_domain: TrustDomain, document: &Map<String, Value>) -> Result<Self, TrustError> {
         let member = |name, expected| TrustError::Member { name, expected };
         let number = |name| match document.get(name) {
             None => Ok(None),
@@ -76,7 +125,7 @@ impl Bundle {
         for (index, authority) in self.anchors().enumerate() {
             keys.push(x509_value(authority).map_err(|source| TrustError::Authority { index, source })?);
         }
-        keys.extend(self.jwt().iter().map(jwt_value));
+        keys.extend(self.jwt().iter().map(|authority| jwt_value(authority, JWT_SVID)));
         let mut document = Map::new();
         document.insert("keys".to_owned(), Value::Array(keys));
         document.insert("spiffe_sequence".to_owned(), self.sequence().into());
@@ -89,8 +138,19 @@ impl Bundle {
     /// A JWK set of the JWT authorities and nothing else (Workload API §6.2.2), each with its `kid`.
     #[must_use]
     pub fn to_jwks_json(&self) -> Vec<u8> {
-        let keys = self.jwt().iter().map(jwt_value).collect();
-        let document = Map::from_iter([("keys".to_owned(), Value::Array(keys))]);
+        self.jwk_set(JWT_SVID)
+    }
+
+    /// The same for readers of OpenID Connect discovery (OpenID Connect Core §10.1, RFC 7517 §5): they know the use
+    /// `sig` and pass over any other.
+    #[must_use]
+    pub fn to_oidc_jwks_json(&self) -> Vec<u8> {
+        self.jwk_set(SIG)
+    }
+
+    fn jwk_set(&self, use_: &str) -> Vec<u8> {
+        let keys = self.jwt().iter().map(|authority| jwt_value(authority, use_));
+        let document = Map::from_iter([("keys".to_owned(), keys.collect())]);
         Value::Object(document).to_string().into_bytes()
     }
 }
@@ -149,10 +209,10 @@ fn x509_value(authority: &X509Authority) -> Result<Value, X509Error> {
     Ok(value)
 }
 
-fn jwt_value(authority: &JwtAuthority) -> Value {
+fn jwt_value(authority: &JwtAuthority, use_: &str) -> Value {
     let mut value = authority.jwk.to_value();
     if let Some(members) = value.as_object_mut() {
-        members.insert("use".to_owned(), JWT_SVID.into());
+        members.insert("use".to_owned(), use_.into());
         members.insert("kid".to_owned(), authority.kid.as_str().into());
     }
     value

@@ -23,4 +23,4 @@ mod view;
 
 pub use bundle::{Bundle, JwtAuthority, X509Authority};
 pub use error::{REGISTER, TrustError};
-pub use view::TrustView;
+pub use view::{Offer, TrustView};

@@ -14,6 +14,15 @@ pub struct TrustView {
     received_at: UnixTime,
 }
 
+/// What became of a bundle that was offered to a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It stands in the view.
+    Taken,
+    /// The view's own is newer and stays.
+    Older,
+}
+
 impl TrustView {
     /// A view from within the domain `own` that has no bundle yet, not even that domain's.
     #[must_use]
@@ -31,6 +40,16 @@ impl TrustView {
         let bundle = bundle.into();
         self.bundles.insert(bundle.trust_domain().clone(), bundle);
         self
+    }
+
+    /// The same with `bundle`, unless the one of its domain is newer: whoever fetches bundles may be given an old copy.
+    #[must_use]
+    pub fn with_newer(self, bundle: impl Into<Arc<Bundle>>) -> (Self, Offer) {
+        let bundle = bundle.into();
+        match self.bundle(bundle.trust_domain()) {
+            Some(current) if !bundle.may_replace(current) => (self, Offer::Older),
+            _ => (self.with_bundle(bundle), Offer::Taken),
+        }
     }
 
     /// The same without the bundle of `trust_domain`: its SVIDs are refused from now on.

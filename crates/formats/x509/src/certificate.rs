@@ -2,6 +2,7 @@ use crate::der::{BIT_STRING, NotDer, Reader, SEQUENCE, whole_bits};
 use crate::names::AltNames;
 use crate::serial::hex;
 use crate::{Der, X509Error, algorithm};
+use core::net::IpAddr;
 use signet_crypto::{PublicKey, SignatureEncoding, digest};
 use signet_time::UnixTime;
 use x509_parser::extensions::ParsedExtension;
@@ -212,6 +213,12 @@ impl Certificate {
     #[must_use]
     pub fn dns_names(&self) -> &[String] {
         &self.names.dns
+    }
+
+    /// The IP addresses, in their order.
+    #[must_use]
+    pub fn ip_addresses(&self) -> &[IpAddr] {
+        &self.names.addresses
     }
 
     /// How many subject alternative names it has, of all kinds.

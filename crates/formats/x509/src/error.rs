@@ -73,6 +73,9 @@ pub enum X509Error {
         /// How many may be.
         max: usize,
     },
+    /// A server's certificate without any name.
+    #[error("a server's certificate has at least one name")]
+    NoNames,
     /// An authority's common name must have 1 to 64 characters (RFC 5280 appendix A.1).
     #[error("common name `{name}` does not have 1 to 64 characters")]
     CommonName {
@@ -127,6 +130,7 @@ impl Coded for X509Error {
             Self::Lint(lint) => lint.code(),
             Self::Crypto(_) => "SGXC014",
             Self::Pem { .. } => "SGXC015",
+            Self::NoNames => "SGXC018",
         }
     }
 
@@ -324,6 +328,11 @@ pub const REGISTER: &[Entry] = &[
         "SGXC015",
         "file is not the PEM that was looked for",
         "give a file with the PEM blocks that the message names",
+    ),
+    entry(
+        "SGXC018",
+        "server certificate: no name",
+        "give the server a DNS name or an address",
     ),
     entry(
         "SGXC020",

@@ -1,7 +1,7 @@
 //! X.509 certificates of a trust domain: building, linting, reading, and requests for them.
 //!
-//! Two profiles are built: [`SvidLeaf`], an X.509-SVID leaf (X509-SVID §2 to §4), and [`CaCert`], a root or an
-//! intermediate. A template gives the exact to-be-signed bytes as [`Tbs`], linted after they were encoded; whoever
+//! Three profiles are built: [`SvidLeaf`], an X.509-SVID leaf (X509-SVID §2 to §4), [`TlsServerLeaf`], the certificate
+//! of an HTTPS server without identity, and [`CaCert`], a root or an intermediate. A template gives the exact to-be-signed bytes as [`Tbs`], linted after they were encoded; whoever
 //! holds the issuer's key signs them, here or far away; [`Tbs::assemble`] makes the certificate. [`Csr`] reads
 //! certificate requests (RFC 2986) strictly, [`Certificate`] reads certificates for looking at, [`IssuerCert`] reads
 //! them in the role of issuer.
@@ -58,6 +58,7 @@ pub mod pem;
 mod serial;
 mod tbs;
 mod template;
+mod tls_server;
 
 pub use certificate::{BasicConstraints, Certificate, KeyUsage, Name};
 pub use csr::Csr;
@@ -68,6 +69,7 @@ pub use names::is_dns_name;
 pub use serial::Serial;
 pub use tbs::Tbs;
 pub use template::{CaCert, CaKind, SvidLeaf};
+pub use tls_server::TlsServerLeaf;
 
 /// A certificate's DER bytes.
 pub type Der = rustls_pki_types::CertificateDer<'static>;

@@ -6,6 +6,7 @@
 use crate::der::{Reader, SEQUENCE};
 use crate::names::AltNames;
 use crate::{CaKind, Serial, algorithm};
+use core::net::IpAddr;
 use signet_crypto::{KeyKind, PublicKey, SignatureAlgorithm};
 use signet_id::{SpiffeId, TrustDomain};
 use signet_time::UnixTime;
@@ -59,8 +60,8 @@ pub enum LintError {
     /// subjectAltName must be critical exactly where the subject is empty.
     #[error("subjectAltName is critical with a subject, or not critical without one")]
     AltNameCritical,
-    /// Not exactly one URI name, or not the admitted one.
-    #[error("not exactly one uri name, or not the admitted id")]
+    /// Not exactly the admitted ID as URI name; one where none was admitted.
+    #[error("uri names are not exactly the admitted id")]
     UriName,
     /// The other names differ from what was admitted.
     #[error("names beside the uri differ from what was admitted")]
@@ -74,8 +75,8 @@ pub enum LintError {
     /// keyUsage of an ML-DSA key holds a use other than signing, or none (RFC 9881 §5).
     #[error("keyUsage of an ml-dsa key allows something other than signatures")]
     MlDsaKeyUsage,
-    /// extendedKeyUsage is critical, or not exactly server and client authentication.
-    #[error("extendedKeyUsage is not exactly server and client authentication, not critical")]
+    /// extendedKeyUsage is critical, or not exactly the profile's: server and client authentication, or the server's.
+    #[error("extendedKeyUsage is critical or differs from the profile's")]
     ExtendedKeyUsage,
     /// Not the issuer's key identifier.
     #[error("authorityKeyIdentifier differs from the issuer's key identifier")]
@@ -105,11 +106,15 @@ pub(crate) struct Expected<'a> {
     pub(crate) subject: Subject<'a>,
 }
 
-/// What was admitted of the two profiles.
+/// What was admitted of the three profiles.
 pub(crate) enum Subject<'a> {
     Leaf {
         id: &'a SpiffeId,
         dns_names: &'a [String],
+    },
+    TlsServer {
+        dns_names: &'a [String],
+        ip_addresses: &'a [IpAddr],
     },
     Ca {
         trust_domain: &'a TrustDomain,
@@ -145,7 +150,7 @@ pub(crate) fn check(bytes: &[u8], expected: &Expected<'_>) -> Result<(), LintErr
     )?;
     let nameless = tbs.subject.iter().next().is_none();
     ensure(
-        nameless == matches!(expected.subject, Subject::Leaf { .. }),
+        nameless != matches!(expected.subject, Subject::Ca { .. }),
         LintError::Subject,
     )?;
     ensure(
@@ -211,7 +216,7 @@ fn check_extension(
                 ensure(allowed, LintError::MlDsaKeyUsage)?;
             }
             let wanted = match expected.subject {
-                Subject::Leaf { .. } => DIGITAL_SIGNATURE,
+                Subject::Leaf { .. } | Subject::TlsServer { .. } => DIGITAL_SIGNATURE,
                 Subject::Ca {
                     kind: CaKind::Root, ..
                 } => KEY_CERT_SIGN | CRL_SIGN,
@@ -229,7 +234,9 @@ fn check_extension(
                 || usage.time_stamping
                 || usage.ocsp_signing
                 || !usage.other.is_empty();
-            let exact = usage.server_auth && usage.client_auth && !others && !extension.critical;
+            // A certificate without identity is no client's.
+            let client = !matches!(expected.subject, Subject::TlsServer { .. });
+            let exact = usage.server_auth && usage.client_auth == client && !others && !extension.critical;
             ensure(exact, LintError::ExtendedKeyUsage).map(|()| EXTENDED_USAGE)
         }
         ParsedExtension::AuthorityKeyIdentifier(id) => {
@@ -244,7 +251,7 @@ fn check_extension(
         }
         ParsedExtension::BasicConstraints(found) => {
             let (ca, path_len) = match expected.subject {
-                Subject::Leaf { .. } => (false, None),
+                Subject::Leaf { .. } | Subject::TlsServer { .. } => (false, None),
                 Subject::Ca { path_len, .. } => (true, path_len.map(u32::from)),
             };
             let same = found.ca == ca && found.path_len_constraint == path_len;
@@ -273,15 +280,17 @@ fn is_algorithm(tbs: &[u8], wanted: SignatureAlgorithm) -> bool {
 
 fn check_names(value: &[u8], expected: &Expected<'_>) -> Result<(), LintError> {
     let names = AltNames::parse(value).map_err(|_| LintError::Malformed)?;
-    let [uri] = names.uris.as_slice() else {
-        return Err(LintError::UriName);
+    let (uri, dns_names, ip_addresses) = match expected.subject {
+        Subject::Leaf { id, dns_names } => (Some(id.as_str().to_owned()), dns_names, &[][..]),
+        Subject::TlsServer {
+            dns_names,
+            ip_addresses,
+        } => (None, dns_names, ip_addresses),
+        Subject::Ca { trust_domain, .. } => (Some(trust_domain.id()), &[][..], &[][..]),
     };
-    let (id, dns_names) = match expected.subject {
-        Subject::Leaf { id, dns_names } => (id.as_str().to_owned(), dns_names),
-        Subject::Ca { trust_domain, .. } => (trust_domain.id(), &[][..]),
-    };
-    ensure(*uri == id, LintError::UriName)?;
-    ensure(names.dns == dns_names && names.others == 0, LintError::OtherName)
+    ensure(names.uris == Vec::from_iter(uri), LintError::UriName)?;
+    let others = names.addresses == ip_addresses && names.others == ip_addresses.len();
+    ensure(names.dns == dns_names && others, LintError::OtherName)
 }
 
 /// Whether `raw` is `serial` as a DER INTEGER: positive, in the fewest bytes, not more than 20.

@@ -1,12 +1,15 @@
 //! Subject alternative names, and the algorithms' names in both worlds.
 
 use crate::der::{NotDer, Reader, SEQUENCE};
+use core::net::IpAddr;
 
 /// The names in a subjectAltName, by kind, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AltNames {
     pub(crate) uris: Vec<String>,
     pub(crate) dns: Vec<String>,
+    /// IP addresses; counted in `others` as well, as an SVID has none.
+    pub(crate) addresses: Vec<IpAddr>,
     /// How many there are of any other kind: mail, address, directory name.
     pub(crate) others: usize,
 }
@@ -21,6 +24,10 @@ impl AltNames {
             match name.tag {
                 DNS_NAME => names.dns.push(ia5(name.content)?),
                 URI => names.uris.push(ia5(name.content)?),
+                IP_ADDRESS => {
+                    names.addresses.extend(address(name.content));
+                    names.others += 1;
+                }
                 0x80..=0x88 | 0xa0..=0xa8 => names.others += 1,
                 _ => return Err(NotDer),
             }
@@ -35,6 +42,13 @@ impl AltNames {
 
 const DNS_NAME: u8 = 0x82;
 const URI: u8 = 0x86;
+const IP_ADDRESS: u8 = 0x87;
+
+/// An address in network byte order (RFC 5280 §4.2.1.6); none where the length is no address's.
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
 
 fn ia5(bytes: &[u8]) -> Result<String, NotDer> {
     match core::str::from_utf8(bytes) {

@@ -81,7 +81,7 @@ impl SvidLeaf {
         if !self.id.has_path() {
             return Err(X509Error::IdWithoutPath { id: self.id.clone() });
         }
-        may_issue(issuer, self.id.trust_domain(), self.not_after)?;
+        may_issue(issuer, Some(self.id.trust_domain()), self.not_after)?;
         let template = self.parameters()?;
         let bytes = capture(
             &template,
@@ -117,23 +117,12 @@ impl SvidLeaf {
         let mut template = common(&self.public_key, self.serial, self.not_before, self.not_after)?;
         // The subject stays empty: the name is the URI, and the SAN is critical by that (RFC 5280 §4.1.2.6).
         template.subject_alt_names.push(uri(self.id.as_str())?);
-        for name in &self.dns_names {
-            let refuse = || X509Error::DnsName { name: name.clone() };
-            if !is_dns_name(name) {
-                return Err(refuse());
-            }
-            let name = Ia5String::try_from(name.as_str()).map_err(|_| refuse())?;
-            template.subject_alt_names.push(SanType::DnsName(name));
-        }
-        // Not `NoCa`: that writes neither basicConstraints nor a subject key identifier.
-        template.is_ca = IsCa::ExplicitNoCa;
-        template.use_authority_key_identifier_extension = true;
-        template.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        push_dns_names(&mut template, &self.dns_names)?;
+        leaf_extensions(&mut template);
         template.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        template.custom_extensions = vec![CustomExtension::from_oid_content(NO_REV_AVAIL, DER_NULL.to_vec())];
         Ok(template)
     }
 }
@@ -147,7 +136,7 @@ impl CaCert {
     /// # Errors
     /// As [`SvidLeaf::tbs`].
     pub fn tbs(&self, issuer: &IssuerCert, algorithm: SignatureAlgorithm) -> Result<Tbs, X509Error> {
-        may_issue(issuer, &self.trust_domain, self.not_after)?;
+        may_issue(issuer, Some(&self.trust_domain), self.not_after)?;
         let mut template = self.parameters()?;
         template.use_authority_key_identifier_extension = true;
         let bytes = capture(
@@ -234,8 +223,13 @@ impl CaCert {
     }
 }
 
-fn may_issue(issuer: &IssuerCert, subject: &TrustDomain, not_after: UnixTime) -> Result<(), X509Error> {
-    if let Some(domain) = issuer.trust_domain()
+/// `subject` is the trust domain that the certificate names, if it names one.
+pub(crate) fn may_issue(
+    issuer: &IssuerCert,
+    subject: Option<&TrustDomain>,
+    not_after: UnixTime,
+) -> Result<(), X509Error> {
+    if let (Some(domain), Some(subject)) = (issuer.trust_domain(), subject)
         && domain != subject
     {
         return Err(X509Error::OtherTrustDomain {
@@ -252,8 +246,29 @@ fn may_issue(issuer: &IssuerCert, subject: &TrustDomain, not_after: UnixTime) ->
     Ok(())
 }
 
+pub(crate) fn push_dns_names(template: &mut CertificateParams, names: &[String]) -> Result<(), X509Error> {
+    for name in names {
+        let refuse = || X509Error::DnsName { name: name.clone() };
+        if !is_dns_name(name) {
+            return Err(refuse());
+        }
+        let name = Ia5String::try_from(name.as_str()).map_err(|_| refuse())?;
+        template.subject_alt_names.push(SanType::DnsName(name));
+    }
+    Ok(())
+}
+
+/// What every leaf has beside its names and what it may be used for.
+pub(crate) fn leaf_extensions(template: &mut CertificateParams) {
+    // Not `NoCa`: that writes neither basicConstraints nor a subject key identifier.
+    template.is_ca = IsCa::ExplicitNoCa;
+    template.use_authority_key_identifier_extension = true;
+    template.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    template.custom_extensions = vec![CustomExtension::from_oid_content(NO_REV_AVAIL, DER_NULL.to_vec())];
+}
+
 /// What every profile starts from: none of rcgen's own defaults for name, validity, serial or key identifier.
-fn common(
+pub(crate) fn common(
     public_key: &PublicKey,
     serial: Serial,
     not_before: UnixTime,

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use signet_id::{SpiffeId, TrustDomain};
 use signet_keys::{JwtAlgorithm, SealChoice, X509Algorithm};
 use signet_settings::{HostPort, ListenAddress, Report, SettingsError};
+use signet_surface_publish::{PublicUrl, UrlError};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,10 @@ pub struct Config {
     pub storage: Storage,
     /// Where agents connect; port 0 takes any free one.
     pub agents: SocketAddr,
+    /// The public port; port 0 takes any free one.
+    pub https: SocketAddr,
+    /// How it is reached and what it shows.
+    pub web: Web,
     /// Metrics and health; none are served without.
     pub metrics: Option<SocketAddr>,
     /// The socket of the administration API.
@@ -45,8 +50,9 @@ pub struct Config {
     pub api_group: Option<String>,
     /// Where join strings send agents, `HOST:PORT`; empty means the address that `agents` got.
     pub advertise: Vec<String>,
-    /// The issuer that JWT-SVIDs name.
-    pub jwt_issuer: String,
+    /// The issuer that JWT-SVIDs are to name. It can only be the one that the public port has discovery for, which is
+    /// the default: anything else is refused at the start.
+    pub jwt_issuer: Option<String>,
     /// The kind of new X.509 keys.
     pub x509: X509Algorithm,
     /// What new JWT keys sign with.
@@ -55,15 +61,35 @@ pub struct Config {
     pub site: Option<String>,
 }
 
+/// How the public port is reached from outside, and what it shows of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Web {
+    /// Where relying parties reach it; without, `https://localhost:PORT`.
+    pub url: Option<PublicUrl>,
+    /// The files of its certificate chain and key; without, a certificate of our own authority is shown.
+    pub files: Option<WebFiles>,
+    /// A host name whose clients are shown the server's SVID instead: the bundle endpoint by `https_spiffe`.
+    pub spiffe_name: Option<String>,
+}
+
+/// A certificate chain, leaf first, and its key; both PEM. Read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebFiles {
+    /// The chain.
+    pub certificate: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
 impl Config {
+    /// The public port.
+    pub const HTTPS_PORT: u16 = 8443;
     /// The agents' port.
     pub const AGENTS_PORT: u16 = 8445;
     /// The port of metrics and health.
     pub const METRICS_PORT: u16 = 8442;
     /// The administration socket of an installed server.
     pub const API_SOCKET: &str = "/run/signet/api.sock";
-    /// The issuer of JWT-SVIDs where none is configured.
-    pub const JWT_ISSUER: &str = "https://localhost:8443/workload";
 
     /// A server for one laptop or one test: everything on the loopback at free ports, sockets in `dir`, state in
     /// memory. Fields are changed before the start where that does not fit.
@@ -75,11 +101,13 @@ impl Config {
             name: "dev".to_owned(),
             storage: Storage::Memory,
             agents: free,
+            https: free,
+            web: Web::default(),
             metrics: Some(free),
             api_socket: dir.join("api.sock"),
             api_group: None,
             advertise: Vec::new(),
-            jwt_issuer: Self::JWT_ISSUER.to_owned(),
+            jwt_issuer: None,
             x509: X509Algorithm::default(),
             jwt: JwtAlgorithm::default(),
             site: None,
@@ -117,6 +145,8 @@ struct File {
     #[serde(default)]
     listen: Listen,
     #[serde(default)]
+    web: WebTable,
+    #[serde(default)]
     svid: Svid,
     #[serde(default)]
     metrics: MetricsTable,
@@ -125,10 +155,38 @@ struct File {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Listen {
+    https: Option<ListenAddress>,
     agents: Option<ListenAddress>,
     metrics: Option<ListenAddress>,
     api: Option<PathBuf>,
     api_group: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WebTable {
+    url: Option<String>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    spiffe_name: Option<String>,
+}
+
+impl WebTable {
+    fn url(&self) -> Option<Result<PublicUrl, UrlError>> {
+        self.url.as_deref().map(PublicUrl::parse)
+    }
+
+    fn into_web(self) -> Web {
+        Web {
+            // The check refused every other one before.
+            url: self.url().and_then(Result::ok),
+            files: match (self.certificate, self.key) {
+                (Some(certificate), Some(key)) => Some(WebFiles { certificate, key }),
+                _ => None,
+            },
+            spiffe_name: self.spiffe_name,
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -162,14 +220,13 @@ impl File {
                 seal: self.seal,
             },
             agents: listen.agents.map_or(any(Config::AGENTS_PORT), |a| a.0),
+            https: listen.https.map_or(any(Config::HTTPS_PORT), |a| a.0),
+            web: self.web.into_web(),
             metrics: Some(listen.metrics.map_or(loopback(Config::METRICS_PORT), |a| a.0)),
             api_socket: listen.api.unwrap_or_else(|| PathBuf::from(Config::API_SOCKET)),
             api_group: listen.api_group,
             advertise: self.advertise.iter().map(HostPort::to_string).collect(),
-            jwt_issuer: self
-                .svid
-                .jwt_issuer
-                .unwrap_or_else(|| Config::JWT_ISSUER.to_owned()),
+            jwt_issuer: self.svid.jwt_issuer,
             // The check refused every other name before.
             x509: self
                 .svid
@@ -223,6 +280,16 @@ fn check(file: &File, report: &mut Report<'_>) {
             format!("has the port of `listen.agents`, {agents}"),
         );
     }
+    let https = file.listen.https.map_or(Config::HTTPS_PORT, |a| a.0.port());
+    for (other, port) in [("agents", agents), ("metrics", metrics)] {
+        if https != 0 && https == port {
+            report.at(
+                "listen.https",
+                format!("has the port of `listen.{other}`, {port}"),
+            );
+        }
+    }
+    check_web(file, https, report);
     let everywhere = file.listen.agents.is_none_or(|a| a.0.ip().is_unspecified());
     if file.advertise.is_empty() && everywhere {
         report.at(
@@ -237,14 +304,6 @@ fn check(file: &File, report: &mut Report<'_>) {
             let max = signet_net::SOCKET_PATH_BYTES_MAX;
             report.at("listen.api", format!("a socket's path has at most {max} bytes"));
         }
-    }
-    if let Some(issuer) = &file.svid.jwt_issuer
-        && !is_issuer(issuer)
-    {
-        report.at(
-            "svid.jwt_issuer",
-            "is an https URL of at most 512 bytes without query and fragment",
-        );
     }
     if let Some(name) = &file.svid.x509_alg
         && X509Algorithm::parse(name).is_none()
@@ -261,14 +320,56 @@ fn check(file: &File, report: &mut Report<'_>) {
     }
 }
 
-fn is_issuer(text: &str) -> bool {
-    text.len() <= 512
-        && text
-            .strip_prefix("https://")
-            .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'@'))
+fn check_web(file: &File, https: u16, report: &mut Report<'_>) {
+    let web = &file.web;
+    let url = match web.url() {
+        None => (https != 0).then(|| PublicUrl::localhost(https)),
+        Some(Ok(url)) => Some(url),
+        Some(Err(error)) => return report.at("web.url", error.to_string()),
+    };
+    match (&web.certificate, &web.key) {
+        (Some(_), None) => report.at("web.certificate", "needs `web.key`, the file of its private key"),
+        (None, Some(_)) => report.at(
+            "web.key",
+            "needs `web.certificate`, the file of its certificate chain",
+        ),
+        (Some(_), Some(_)) if web.url.is_none() => report.at(
+            "web.certificate",
+            "needs `web.url`, the https://HOST that it is for and that documents name",
+        ),
+        _ => {}
+    }
+    for (key, path) in [("web.certificate", &web.certificate), ("web.key", &web.key)] {
+        if path.as_ref().is_some_and(|path| !path.is_absolute()) {
+            report.at(key, "is not a whole path, beginning with `/`");
+        }
+    }
+    if let Some(name) = &web.spiffe_name {
+        if !signet_x509::is_dns_name(name) {
+            report.at("web.spiffe_name", "is no DNS name");
+        } else if url.as_ref().and_then(PublicUrl::dns_name) == Some(name) {
+            report.at(
+                "web.spiffe_name",
+                "is the host of `web.url`, whose clients want the web certificate: give it a name of its own",
+            );
+        }
+    }
+    if let Some(issuer) = &file.svid.jwt_issuer {
+        let served = url.map(|url| url.workload_issuer());
+        if served.as_deref() != Some(issuer.as_str()) {
+            let served = served
+                .unwrap_or_else(|| "https://localhost:PORT/workload, at a port not known yet".to_owned());
+            report.at("svid.jwt_issuer", other_issuer(issuer, &served));
+        }
+    }
+}
+
+/// Why tokens may not name `issuer` where there is discovery for `served`.
+pub(crate) fn other_issuer(issuer: &str, served: &str) -> String {
+    format!(
+        "would put `{issuer}` into tokens, but discovery and keys are served for `{served}`, so that relying parties \
+         would refuse every token: leave it out, or set `web.url` so that both are the same"
+    )
 }
 
 /// How many addresses a join string holds.

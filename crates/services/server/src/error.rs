@@ -1,3 +1,4 @@
+use crate::config::other_issuer;
 use signet_fault::{Coded, Entry, remedy_of};
 use std::borrow::Cow;
 use std::io;
@@ -77,6 +78,23 @@ pub enum ServerError {
     Group {
         /// Its name.
         name: String,
+    },
+    /// Tokens would name another issuer than the one that there is discovery for.
+    #[error("svid.jwt_issuer {}", other_issuer(configured, served))]
+    Issuer {
+        /// What tokens would name.
+        configured: String,
+        /// What is served.
+        served: String,
+    },
+    /// A file of the public port's certificate cannot be read.
+    #[error("file `{}` cannot be read", path.display())]
+    WebFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
     },
     /// A part of the server failed.
     #[error("{task}")]
@@ -179,6 +197,16 @@ pub const REGISTER: &[Entry] = &[
         "run it with `signet server run`, or name another directory",
     ),
     entry(
+        "SGSV013",
+        "issuer of JWT-SVIDs: not the one that is served",
+        "leave svid.jwt_issuer out, or set web.url so that both are the same",
+    ),
+    entry(
+        "SGSV014",
+        "public port: file unreadable",
+        "check the path in [web], and that the server's user may read the file",
+    ),
+    entry(
         "SGSV009",
         "server: task ended",
         "restart the server and report the log before it",
@@ -200,6 +228,8 @@ impl Coded for ServerError {
             Self::Seal { .. } => "SGSV010",
             Self::Insecure { .. } => "SGSV011",
             Self::NotForDev { .. } => "SGSV012",
+            Self::Issuer { .. } => "SGSV013",
+            Self::WebFile { .. } => "SGSV014",
         }
     }
 

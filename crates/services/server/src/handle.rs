@@ -6,6 +6,7 @@ use signet_keys::Keys;
 use signet_net::CancellationToken;
 use signet_registry::{JoinTokenWish, Registry};
 use signet_store::Origin;
+use signet_surface_publish::PublicUrl;
 use signet_telemetry::Metrics;
 use signet_time::SharedClock;
 use signet_x509::{Der, pem};
@@ -17,6 +18,8 @@ use tokio::task::JoinHandle;
 /// Where a running server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
+    /// The public port.
+    pub https: SocketAddr,
     /// Agents.
     pub agents: SocketAddr,
     /// Metrics and health, if they are served.
@@ -29,6 +32,7 @@ pub struct Addresses {
 pub struct Handle {
     pub(crate) addresses: Addresses,
     pub(crate) advertised: Vec<String>,
+    pub(crate) public_url: PublicUrl,
     pub(crate) jwt_issuer: String,
     pub(crate) registry: Arc<Registry>,
     pub(crate) keys: Arc<Keys>,
@@ -49,6 +53,12 @@ impl Handle {
     #[must_use]
     pub fn trust_domain(&self) -> &TrustDomain {
         self.registry.trust_domain()
+    }
+
+    /// Where relying parties reach the public port.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        self.public_url.as_str()
     }
 
     /// The issuer that JWT-SVIDs name.

@@ -7,17 +7,19 @@ use signet_crypto::{KeyKind, LocalKey};
 use signet_fault::chain;
 use signet_id::SpiffeId;
 use signet_keys::{Keys, Purpose};
+use signet_store::Seq;
 use signet_time::{SharedClock, UnixTime};
 use signet_tls::LiveIdentity;
 use signet_x509::{Certificate, Csr, Der, make_csr};
 use std::sync::Arc;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// How long the server's own SVID lives.
 const TTL: Duration = Duration::from_secs(3_600);
 
 /// The longest pause between two looks: a clock that jumps is noticed within it.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// The server's identity and what keeps it fresh.
 pub(crate) struct OwnIdentity {
@@ -29,10 +31,78 @@ pub(crate) struct OwnIdentity {
 }
 
 /// What is shown now.
-struct Shown {
+pub(crate) struct Shown {
     renew_at: UnixTime,
     /// The key that issued it.
     issuer: String,
+}
+
+impl Shown {
+    /// A certificate of the key `issuer`. It is renewed at half of its life.
+    pub(crate) fn new(not_before: UnixTime, not_after: UnixTime, issuer: &str) -> Self {
+        Self {
+            renew_at: not_before + not_after.since(not_before) / 2,
+            issuer: issuer.to_owned(),
+        }
+    }
+}
+
+/// Waits until a certificate of ours is to be renewed: at half of its life, and at once when its issuer is called off.
+pub(crate) struct Renewal {
+    applied: watch::Receiver<Seq>,
+    what: &'static str,
+    shown: Option<Shown>,
+}
+
+impl Renewal {
+    /// For `what`, of which `shown` is shown now.
+    pub(crate) fn new(keys: &Keys, what: &'static str, shown: Option<Shown>) -> Self {
+        let applied = keys.followed().applied();
+        Self { applied, what, shown }
+    }
+
+    pub(crate) async fn due(&mut self, keys: &Keys, clock: &SharedClock) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                changed = self.applied.changed() => if changed.is_err() {
+                    // The keys are gone, and so is the server.
+                    return core::future::pending().await;
+                },
+            }
+            let due = self
+                .shown
+                .as_ref()
+                .is_none_or(|shown| clock.now() >= shown.renew_at || !is_good(keys, &shown.issuer));
+            if due {
+                return;
+            }
+        }
+    }
+
+    /// Takes what came of it. After a failure it stays due.
+    pub(crate) fn done(&mut self, outcome: Result<Shown, ServerError>) {
+        let what = self.what;
+        match outcome {
+            Ok(next) => {
+                info!(what, "renewed a certificate of our own");
+                self.shown = Some(next);
+            }
+            Err(error) => warn!(
+                what,
+                error = chain(&error),
+                "cannot renew a certificate of our own"
+            ),
+        }
+    }
+}
+
+/// Whether what the key `issuer` signed is still to be shown.
+fn is_good(keys: &Keys, issuer: &str) -> bool {
+    keys.read(|ring| {
+        ring.key(issuer)
+            .is_some_and(|key| !key.is_tainted() && key.state() < signet_keys::KeyState::Retired)
+    })
 }
 
 impl OwnIdentity {
@@ -43,47 +113,18 @@ impl OwnIdentity {
 
     /// Renews for ever.
     pub(crate) async fn keep(self) {
-        let mut applied = self.keys.followed().applied();
-        let mut shown = self.shown_now();
+        let mut renewal = Renewal::new(&self.keys, "the server's own svid", self.shown_now());
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                changed = applied.changed() => if changed.is_err() {
-                    // The keys are gone, and so is the server.
-                    return core::future::pending().await;
-                },
-            }
-            let due = shown
-                .as_ref()
-                .is_none_or(|shown| self.clock.now() >= shown.renew_at || !self.is_good(&shown.issuer));
-            if due {
-                match self.issue().await {
-                    Ok(next) => {
-                        info!(id = %self.id, "renewed the server's own svid");
-                        shown = Some(next);
-                    }
-                    Err(error) => warn!(error = chain(&error), "cannot renew the server's own svid"),
-                }
-            }
+            renewal.due(&self.keys, &self.clock).await;
+            renewal.done(self.issue().await);
         }
-    }
-
-    /// Whether what the key `issuer` signed is still to be shown.
-    fn is_good(&self, issuer: &str) -> bool {
-        self.keys.read(|ring| {
-            ring.key(issuer)
-                .is_some_and(|key| !key.is_tainted() && key.state() < signet_keys::KeyState::Retired)
-        })
     }
 
     fn shown_now(&self) -> Option<Shown> {
         let chain = self.live.chain();
         let leaf = Certificate::parse(chain.first()?).ok()?;
         let issuer = self.keys.active(Purpose::X509Svid).ok()?;
-        Some(Shown {
-            renew_at: half(leaf.not_before(), leaf.not_after()),
-            issuer: issuer.kid().to_owned(),
-        })
+        Some(Shown::new(leaf.not_before(), leaf.not_after(), issuer.kid()))
     }
 
     async fn issue(&self) -> Result<Shown, ServerError> {
@@ -112,10 +153,7 @@ impl OwnIdentity {
         // An agent that joins knows the root only by its hash, so the root travels along.
         shown.extend(self.root_above(&shown));
         self.live.set(shown, &key).map_err(ServerError::part(task))?;
-        Ok(Shown {
-            renew_at: half(svid.not_before, svid.not_after),
-            issuer: issuer.kid().to_owned(),
-        })
+        Ok(Shown::new(svid.not_before, svid.not_after, issuer.kid()))
     }
 
     /// The root that issued the last certificate of `chain`.
@@ -132,8 +170,4 @@ impl OwnIdentity {
                 .find_map(|key| key.certificate().cloned())
         })
     }
-}
-
-fn half(from: UnixTime, to: UnixTime) -> UnixTime {
-    from + to.since(from) / 2
 }

@@ -188,6 +188,7 @@ seal = {seal}
 advertise = ["127.0.0.1:{agents}"]
 
 [listen]
+https = "127.0.0.1:{https}"        # bundle, roots, discovery; "0.0.0.0:{https}" for relying parties on other machines
 agents = "127.0.0.1:{agents}"       # "0.0.0.0:{agents}" for agents on other machines
 metrics = "127.0.0.1:{metrics}"     # /metrics, /health/live, /health/ready
 api = "{api}"   # the administration API
@@ -196,7 +197,13 @@ api = "{api}"   # the administration API
 [svid]
 x509_alg = "{x509}"
 jwt_alg = "{jwt}"
-jwt_issuer = "{issuer}"
+
+# How relying parties reach listen.https. Without it documents say https://localhost:{https}, and the certificate there
+# is from this server's own root. JWT-SVIDs name the issuer URL/workload.
+# [web]
+# url = "https://id.example.org"
+# certificate = "/etc/signet/web.pem"
+# key = "/etc/signet/web.key"
 "#,
         trust_domain = options.trust_domain,
         dir = quoted(dir),
@@ -205,6 +212,6 @@ jwt_issuer = "{issuer}"
         api = Config::API_SOCKET,
         x509 = options.x509.as_str(),
         jwt = options.jwt.as_str(),
-        issuer = Config::JWT_ISSUER,
+        https = Config::HTTPS_PORT,
     )
 }

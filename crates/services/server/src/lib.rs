@@ -14,8 +14,9 @@ mod storage;
 mod trust;
 mod upkeep;
 mod watched;
+mod web;
 
-pub use config::{Config, Storage};
+pub use config::{Config, Storage, Web, WebFiles};
 pub use error::{Cause, REGISTER, ServerError};
 pub use handle::{Addresses, Handle};
 pub use init::{InitOptions, InitSummary, init};

@@ -3,6 +3,7 @@ use crate::health::{self, Health, VERSION};
 use crate::identity::OwnIdentity;
 use crate::storage::{self, Opened};
 use crate::upkeep::{self, Upkeep};
+use crate::web::{self, WebIdentity};
 use crate::{Config, ServerError, trust};
 use arc_swap::ArcSwap;
 use core::time::Duration;
@@ -19,9 +20,10 @@ use signet_registry::Registry;
 use signet_store::follow::{Followed, Guard};
 use signet_surface_admin::{Deps, LocalAdministrators};
 use signet_surface_agents::{Agents, Parts, Series};
+use signet_surface_publish::Publisher;
 use signet_telemetry::Metrics;
 use signet_time::SharedClock;
-use signet_tls::{ClientPolicy, LiveIdentity, ServerTls, peer_identity};
+use signet_tls::{ClientPolicy, LiveIdentity, ServerTls, SpiffeName, WebTls, peer_identity};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -35,8 +37,12 @@ pub struct Server;
 /// How long a peer without an identity may stay connected: long enough to attest over a slow line.
 const STRANGER_AGE: ConnectionAge = ConnectionAge(Duration::from_secs(60));
 
+/// How long anybody may stay connected to the public port: it is for fetching, and places are few.
+const PUBLIC_AGE: ConnectionAge = ConnectionAge(Duration::from_secs(60));
+
 /// What was opened before anything was served.
 struct Listeners {
+    https: TcpServer,
     agents: TcpServer,
     metrics: Option<TcpServer>,
     api: UnixServer,
@@ -49,6 +55,8 @@ struct Running {
     /// Ends the agents' side alone, where the state cannot be followed any more.
     agents_stop: CancellationToken,
     tls: ServerTls,
+    web_tls: WebTls,
+    public: axum::Router,
     admin: Deps,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
@@ -66,6 +74,8 @@ impl Server {
     pub async fn start(config: Config, clock: SharedClock) -> Result<Handle, ServerError> {
         let group = administrators_group(config.api_group.clone()).await?;
         let listeners = listen(&config, group).await?;
+        let url = web::public_url(&config.web, listeners.https.address());
+        let issuer = web::jwt_issuer(&config, &url)?;
         let opened = open(&config).await?;
         let domain = config.trust_domain.clone();
         let recorder = Recorder::new(Arc::clone(&opened.journal));
@@ -96,8 +106,12 @@ impl Server {
         })
         .await
         .map_err(ServerError::part("open the change log"))?;
-        let issuer: &str = &config.jwt_issuer;
-        let authority = Authority::new(Arc::clone(&keys), recorder, issuer, Arc::new(NoneReserved));
+        let authority = Authority::new(
+            Arc::clone(&keys),
+            recorder,
+            issuer.as_str(),
+            Arc::new(NoneReserved),
+        );
 
         let shutdown = CancellationToken::new();
         let agents_stop = shutdown.child_token();
@@ -118,6 +132,16 @@ impl Server {
             ClientPolicy::SpiffeOrProof,
         )
         .map_err(ServerError::part("set up tls"))?;
+        let web = WebIdentity::new(&config, &url, &authority, &keys, &clock);
+        web.begin().await?;
+        let spiffe = config.web.spiffe_name.clone().map(|name| SpiffeName {
+            name,
+            identity: Arc::clone(&identity.live),
+        });
+        let web_tls = WebTls::new(Arc::clone(&web.live), spiffe, Arc::clone(&clock))
+            .map_err(ServerError::part("set up tls of the public port"))?;
+        let publisher = Publisher::new(Arc::clone(&keys), url.clone())
+            .map_err(ServerError::part("make the public documents"))?;
 
         let upkeep = Upkeep::new(
             Arc::clone(&keys),
@@ -138,6 +162,8 @@ impl Server {
         tasks.spawn(named("follow", follow));
         tasks.spawn(named("upkeep", upkeep.run()));
         tasks.spawn(named("identity", identity.keep()));
+        tasks.spawn(named("web", web.keep()));
+        tasks.spawn(named("publish", publisher.clone().keep()));
         tasks.spawn(named(
             "trust",
             trust::keep(Arc::clone(&keys), view, Arc::clone(&clock)),
@@ -161,13 +187,14 @@ impl Server {
             roles: Arc::new(LocalAdministrators::new(signet_sys::process::uid(), group)),
             clock: Arc::clone(&clock),
             advertised: advertised.clone(),
-            jwt_issuer: config.jwt_issuer.clone(),
+            jwt_issuer: issuer.clone(),
             health: Arc::new(move || seen.now()),
             metrics: Arc::clone(&metrics),
         };
         info!(
             trust_domain = %domain,
             agents = %addresses.agents,
+            https = %url,
             api = %addresses.api.display(),
             "server started"
         );
@@ -176,6 +203,8 @@ impl Server {
             agents,
             agents_stop,
             tls,
+            web_tls,
+            public: signet_surface_publish::router(publisher, &metrics),
             admin,
             health,
             metrics: Arc::clone(&metrics),
@@ -185,7 +214,8 @@ impl Server {
         Ok(Handle {
             addresses,
             advertised,
-            jwt_issuer: config.jwt_issuer,
+            public_url: url,
+            jwt_issuer: issuer,
             registry,
             keys,
             clock,
@@ -216,6 +246,20 @@ impl Running {
             extensions.insert(peer);
             Ok::<_, Infallible>(extensions)
         };
+        let anybody = |_: &rustls::ServerConnection| {
+            let mut extensions = Extensions::new();
+            extensions.insert(PUBLIC_AGE);
+            Ok::<_, Infallible>(extensions)
+        };
+        // Where trust cannot be followed any more, nothing is told about it either.
+        let https = tokio::spawn(serve_tls(
+            self.listeners.https,
+            self.web_tls.config(),
+            anybody,
+            self.public,
+            Limits::public(),
+            self.agents_stop.clone(),
+        ));
         let agents = tokio::spawn(serve_tls(
             self.listeners.agents,
             self.tls.config(),
@@ -236,7 +280,11 @@ impl Running {
             ended = self.tasks.join_next() => Some(ended),
         };
         self.shutdown.cancel();
-        let served = [finish("agents", agents).await, finish("api", api).await];
+        let served = [
+            finish("agents", agents).await,
+            finish("api", api).await,
+            finish("https", https).await,
+        ];
         self.agents.drained().await;
         self.tasks.shutdown().await;
         // Health says that we drain until there is nothing left to drain.
@@ -273,6 +321,9 @@ async fn open(config: &Config) -> Result<Opened, ServerError> {
 }
 
 async fn listen(config: &Config, group: Option<u32>) -> Result<Listeners, ServerError> {
+    let https = TcpServer::bind(config.https, "listen.https")
+        .await
+        .map_err(ServerError::part("listen for the public"))?;
     let agents = TcpServer::bind(config.agents, "listen.agents")
         .await
         .map_err(ServerError::part("listen for agents"))?;
@@ -290,7 +341,12 @@ async fn listen(config: &Config, group: Option<u32>) -> Result<Listeners, Server
     };
     let api = UnixServer::bind(&config.api_socket, options)
         .map_err(ServerError::part("listen for administrators"))?;
-    Ok(Listeners { agents, metrics, api })
+    Ok(Listeners {
+        https,
+        agents,
+        metrics,
+        api,
+    })
 }
 
 async fn administrators_group(name: Option<String>) -> Result<Option<u32>, ServerError> {
@@ -324,6 +380,7 @@ fn own_identity(
 
 fn addresses(listeners: &Listeners) -> Addresses {
     Addresses {
+        https: listeners.https.address(),
         agents: listeners.agents.address(),
         metrics: listeners.metrics.as_ref().map(TcpServer::address),
         api: listeners.api.path().to_owned(),

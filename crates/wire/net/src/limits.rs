@@ -18,6 +18,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Open connections of one user, on a UNIX socket: one user cannot take them all.
     pub connections_per_user_max: usize,
+    /// Open connections from one network address, over TCP: an IPv4 address or an IPv6 network of 64 bits.
+    pub connections_per_address_max: usize,
     /// For the TLS handshake, and then again for the first request to begin.
     pub handshake_timeout: Duration,
     /// For the head of an HTTP/1.1 request, and between two requests.
@@ -65,6 +67,7 @@ impl Limits {
             protocol: Protocol::Http2,
             connections_max: 20_000,
             connections_per_user_max: 10_000,
+            connections_per_address_max: usize::MAX,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             header_bytes_max: 8 << 10,
@@ -73,6 +76,18 @@ impl Limits {
             send_buffer_bytes_max: 16 << 10,
             ping_interval: None,
             drain_timeout: Duration::from_secs(8),
+        }
+    }
+
+    /// Public documents over TLS and HTTP/1.1: anybody, so one address gets a share, and whoever is slow is cut.
+    #[must_use]
+    pub const fn public() -> Self {
+        Self {
+            protocol: Protocol::Http1,
+            connections_max: 4_096,
+            connections_per_address_max: 512,
+            handshake_timeout: Duration::from_secs(5),
+            ..Self::workload()
         }
     }
 

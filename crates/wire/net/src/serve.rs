@@ -1,7 +1,7 @@
 //! The accept loops, one connection's life, and the drain.
 
 use crate::authority::Walker;
-use crate::places::{Place, Places};
+use crate::places::{Holder, Place, Places};
 use crate::wire::Wire;
 use crate::work::{Answering, Work};
 use crate::{Limits, Protocol, TcpServer, UnixServer};
@@ -53,8 +53,8 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let tasks = Tasks::new(limits, shutdown);
-    let user = |stream: &UnixStream| stream.peer_cred().ok().map(|cred| cred.uid());
+    let tasks = Tasks::new(limits, limits.connections_per_user_max, shutdown);
+    let user = |stream: &UnixStream, _: &_| stream.peer_cred().ok().map(|cred| Holder::User(cred.uid()));
     while let Some((stream, _, place)) = tasks.next(|| server.listener.accept(), user).await {
         let service = service.clone();
         tasks.spawn(place, move |context| async move {
@@ -87,7 +87,7 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let tasks = Tasks::new(limits, shutdown);
+    let tasks = Tasks::new(limits, limits.connections_per_address_max, shutdown);
     while let Some((stream, remote, place)) = tasks.next_tcp(&server).await {
         let service = service.clone();
         tasks.spawn(place, move |context| async move {
@@ -122,7 +122,7 @@ pub async fn serve_tls<S, B, I, E>(
     I: Fn(&rustls::ServerConnection) -> Result<Extensions, E> + Clone + Send + 'static,
     E: std::fmt::Display,
 {
-    let tasks = Tasks::new(limits, shutdown);
+    let tasks = Tasks::new(limits, limits.connections_per_address_max, shutdown);
     let acceptor = TlsAcceptor::from(tls);
     while let Some((stream, remote, place)) = tasks.next_tcp(&server).await {
         let (service, acceptor, identify) = (service.clone(), acceptor.clone(), identify.clone());
@@ -187,10 +187,10 @@ struct Context {
 }
 
 impl Tasks {
-    fn new(limits: Limits, shutdown: CancellationToken) -> Self {
+    fn new(limits: Limits, per_holder_max: usize, shutdown: CancellationToken) -> Self {
         Self {
             limits,
-            places: Places::new(limits.connections_max, limits.connections_per_user_max),
+            places: Places::new(limits.connections_max, per_holder_max),
             tracker: TaskTracker::new(),
             shutdown,
             cut: CancellationToken::new(),
@@ -201,7 +201,7 @@ impl Tasks {
     async fn next<T, A: Debug, F>(
         &self,
         accept: impl Fn() -> F,
-        user: impl Fn(&T) -> Option<u32>,
+        holder: impl Fn(&T, &A) -> Option<Holder>,
     ) -> Option<(T, A, Place)>
     where
         F: Future<Output = io::Result<(T, A)>>,
@@ -213,7 +213,7 @@ impl Tasks {
                 accepted = accept() => accepted,
             };
             match accepted {
-                Ok((stream, whence)) => match self.places.take(user(&stream)) {
+                Ok((stream, whence)) => match self.places.take(holder(&stream, &whence)) {
                     Some(place) => return Some((stream, whence, place)),
                     None => info!(?whence, "connection refused: too many are open"),
                 },
@@ -223,7 +223,8 @@ impl Tasks {
     }
 
     async fn next_tcp(&self, server: &TcpServer) -> Option<(TcpStream, SocketAddr, Place)> {
-        let next = self.next(|| server.listener.accept(), |_| None).await;
+        let address = |_: &TcpStream, remote: &SocketAddr| Some(Holder::network(remote.ip()));
+        let next = self.next(|| server.listener.accept(), address).await;
         if let Some((stream, ..)) = &next {
             // Small frames must not wait for an acknowledgement; failing to say so only slows them.
             let _ = stream.set_nodelay(true);

@@ -21,6 +21,17 @@ pub enum TlsError {
         /// What the provider said.
         why: String,
     },
+    /// A file of our own certificate or key cannot be read.
+    #[error("{what}: {why}")]
+    Pem {
+        /// Which file.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The private key that we are to show is another certificate's.
+    #[error("own private key is not the certificate's")]
+    KeyOfAnother,
     /// The peer's chain is no valid X.509-SVID.
     #[error("peer certificate")]
     Svid(#[source] X509SvidError),
@@ -65,6 +76,8 @@ impl Coded for TlsError {
             Self::NotSelfSigned => "SGTL006",
             Self::Proof(_) => "SGTL007",
             Self::OtherRoot { .. } => "SGTL008",
+            Self::Pem { .. } => "SGTL009",
+            Self::KeyOfAnother => "SGTL010",
         }
     }
 
@@ -154,5 +167,15 @@ pub const REGISTER: &[Entry] = &[
         "SGTL008",
         "join string of another root",
         "make a new join string on the server that the agent is to join, and check the server's address",
+    ),
+    entry(
+        "SGTL009",
+        "own certificate or key file cannot be read",
+        "give PEM files: the certificate chain with the leaf first, and its unencrypted private key",
+    ),
+    entry(
+        "SGTL010",
+        "own private key is another certificate's",
+        "give the key that the certificate was issued for; after a renewal replace both files",
     ),
 ];

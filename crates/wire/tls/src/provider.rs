@@ -30,6 +30,28 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
 }
 
+/// The same for the public port, with TLS 1.2 for clients that have nothing newer: forward secrecy and authenticated
+/// ciphers only, the suites of Mozilla's intermediate configuration (SPIFFE Federation §5.2).
+pub(crate) fn web_provider() -> Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+        let modern = provider();
+        let mut suites = modern.cipher_suites.clone();
+        suites.extend([
+            cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+            cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+            cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        ]);
+        Arc::new(CryptoProvider {
+            cipher_suites: suites,
+            ..(*modern).clone()
+        })
+    });
+    Arc::clone(&PROVIDER)
+}
+
 /// Our clock in rustls's words.
 pub(crate) struct TlsTime(pub(crate) SharedClock);
 

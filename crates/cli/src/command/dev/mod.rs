@@ -102,6 +102,7 @@ impl Dev {
             dir,
             is_kept: self.dir.is_some(),
             trust_domain: &self.trust_domain,
+            https: loopback(self.http_port),
             agents: loopback(self.agent_port),
             metrics: loopback(self.metrics_port),
         };
@@ -147,7 +148,8 @@ fn loopback(port: u16) -> SocketAddr {
 fn about_ports(failure: Failure) -> Failure {
     if failure.code == "SGNE008" {
         return failure.next(
-            "stop its holder, or choose other ports: --agent-port 0 --metrics-port 0 takes any that are free",
+            "stop its holder, or choose other ports: --http-port 0 --agent-port 0 --metrics-port 0 takes any that are \
+             free",
         );
     }
     failure

@@ -33,7 +33,7 @@ impl Ready {
         Self {
             trust_domain: wish.trust_domain.to_string(),
             issuer: running.server.jwt_issuer().to_owned(),
-            https: None,
+            https: Some(running.server.public_url().to_owned()),
             https_mtls: None,
             console: None,
             metrics: addresses.metrics.map(|address| format!("http://{address}")),
@@ -59,6 +59,7 @@ impl Ready {
             ("your identity", user_id.to_string()),
             ("workload api", self.workload_api.clone()),
             ("admin api", self.api.clone()),
+            ("https", self.https.clone().unwrap_or_default()),
             ("agents", self.agents.clone()),
             ("metrics", self.metrics.clone().unwrap_or_default()),
             ("roots", self.root_ca.clone()),

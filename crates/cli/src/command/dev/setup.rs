@@ -23,6 +23,7 @@ pub(super) struct Wish<'a> {
     /// Whether state stays in `dir` after the end.
     pub(super) is_kept: bool,
     pub(super) trust_domain: &'a TrustDomain,
+    pub(super) https: SocketAddr,
     pub(super) agents: SocketAddr,
     pub(super) metrics: SocketAddr,
 }
@@ -92,6 +93,7 @@ pub(super) async fn start(wish: &Wish<'_>, clock: SharedClock) -> Outcome<Runnin
         } else {
             Storage::Memory
         },
+        https: wish.https,
         agents: wish.agents,
         metrics: Some(wish.metrics),
         ..Config::dev(wish.trust_domain.clone(), wish.dir)

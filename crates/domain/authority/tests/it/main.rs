@@ -12,6 +12,7 @@ mod algorithms;
 mod jwt;
 mod recording;
 mod requests;
+mod tls;
 mod x509;
 
 use core::time::Duration;

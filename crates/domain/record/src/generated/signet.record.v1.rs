@@ -55,6 +55,8 @@ pub enum CredentialKind {
     Server = 4,
     /// A certificate authority's certificate.
     Authority = 5,
+    /// The certificate of a server's public port, without identity.
+    TlsServer = 7,
 }
 impl CredentialKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -69,6 +71,7 @@ impl CredentialKind {
             Self::Node => "CREDENTIAL_KIND_NODE",
             Self::Server => "CREDENTIAL_KIND_SERVER",
             Self::Authority => "CREDENTIAL_KIND_AUTHORITY",
+            Self::TlsServer => "CREDENTIAL_KIND_TLS_SERVER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -80,6 +83,7 @@ impl CredentialKind {
             "CREDENTIAL_KIND_NODE" => Some(Self::Node),
             "CREDENTIAL_KIND_SERVER" => Some(Self::Server),
             "CREDENTIAL_KIND_AUTHORITY" => Some(Self::Authority),
+            "CREDENTIAL_KIND_TLS_SERVER" => Some(Self::TlsServer),
             _ => None,
         }
     }

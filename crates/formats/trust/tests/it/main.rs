@@ -9,7 +9,7 @@ use signet_fault::Coded as _;
 use signet_id::TrustDomain;
 use signet_jose::{Jwk, JwkParams};
 use signet_testkit::forge::Authority;
-use signet_trust::{Bundle, JwtAuthority, TrustError, TrustView, X509Authority};
+use signet_trust::{Bundle, JwtAuthority, Offer, TrustError, TrustView, X509Authority};
 use std::time::Duration;
 
 fn domain() -> TrustDomain {
@@ -109,7 +109,7 @@ fn spiffe_18_authorities_are_concatenated_der() {
 }
 
 #[test]
-fn spiffe_79_and_80_sequence_and_hint_are_whole_numbers() {
+fn spiffe_79_80_sequence_and_hint_are_whole_numbers() {
     let read = parse(&json!({"keys": [], "spiffe_sequence": u64::MAX, "spiffe_refresh_hint": 300})).unwrap();
     assert_eq!(
         (read.sequence(), read.refresh_hint()),
@@ -311,6 +311,95 @@ fn spiffe_93_a_bundle_takes_the_place_of_the_old_one_and_is_not_merged() {
     let other: TrustDomain = "example.com".parse().unwrap();
     assert!(view.bundle(&other).is_none());
     assert!(view.without(&domain()).own_bundle().is_none());
+}
+
+#[test]
+fn spiffe_79_93_an_older_sequence_never_takes_the_place_of_a_newer() {
+    let numbered = |sequence| Bundle::new(domain(), sequence, None, Vec::new(), Vec::new()).unwrap();
+    let mut view = TrustView::new(domain());
+    let mut offers = Vec::new();
+    for sequence in [7, 6, 7, 9, 8, u64::MAX, 9] {
+        let (next, offer) = view.with_newer(numbered(sequence));
+        offers.push((offer, next.own_bundle().unwrap().sequence()));
+        view = next;
+    }
+    use Offer::{Older, Taken};
+    let expected = [
+        (Taken, 7),
+        (Older, 7),
+        (Taken, 7),
+        (Taken, 9),
+        (Older, 9),
+        (Taken, u64::MAX),
+        (Older, u64::MAX),
+    ];
+    assert_eq!(offers, expected);
+    // Of a publisher that gives no sequence nothing can be said; and sequences of two domains have nothing in common.
+    let (view, offer) = view.with_newer(numbered(0));
+    assert_eq!((offer, view.own_bundle().unwrap().sequence()), (Taken, 0));
+    let other = Bundle::empty("example.com".parse().unwrap());
+    assert!(!other.may_replace(&numbered(0)));
+    let (view, offer) = view.with_newer(other);
+    assert_eq!((offer, view.bundles().len()), (Taken, 2));
+}
+
+#[test]
+fn spiffe_85_a_map_that_names_a_domain_twice_is_refused_whole() {
+    let good = r#"{"trust_domains": {"a.test": {"keys": [], "spiffe_sequence": 3, "spiffe_refresh_hint": 60},
+        "b.test": {"keys": []}}, "more": 1}"#;
+    let map = Bundle::parse_map(good.as_bytes()).unwrap();
+    let named: Vec<_> = map.keys().map(TrustDomain::as_str).collect();
+    assert_eq!(named, ["a.test", "b.test"]);
+    let first = &map[&"a.test".parse().unwrap()];
+    // The hint of a bundle in a map is not followed.
+    assert_eq!((first.sequence(), first.refresh_hint()), (3, None));
+    assert!(map.iter().all(|(domain, bundle)| domain == bundle.trust_domain()));
+    for twice in [
+        r#"{"trust_domains": {"a.test": {"keys": []}, "b.test": {"keys": []}, "a.test": {"keys": []}}}"#,
+        r#"{"trust_domains": {"a.test": {"keys": []}, "\u0061.test": {"keys": []}}}"#,
+        r#"{"trust_domains": {}, "trust_domains": {}}"#,
+    ] {
+        let refused = Bundle::parse_map(twice.as_bytes()).unwrap_err();
+        assert!(matches!(refused, TrustError::Json(_)), "{twice}: {refused}");
+    }
+}
+
+#[test]
+fn a_bundle_map_is_right_in_every_part_or_refused() {
+    for (text, code) in [
+        (r#"{"a.test": {"keys": []}}"#, "SGTR003"),
+        (r#"{"trust_domains": []}"#, "SGTR003"),
+        (r#"{"trust_domains": {"a.test": []}}"#, "SGTR003"),
+        (r#"{"trust_domains": {"a.test": {}}}"#, "SGTR003"),
+        (
+            r#"{"trust_domains": {"spiffe://a.test": {"keys": []}}}"#,
+            "SGTR011",
+        ),
+        (r#"{"trust_domains": {"A.test": {"keys": []}}}"#, "SGTR011"),
+    ] {
+        assert_eq!(
+            Bundle::parse_map(text.as_bytes()).unwrap_err().code(),
+            code,
+            "{text}"
+        );
+    }
+    let many: serde_json::Map<_, _> = (0..=Bundle::MAP_MAX)
+        .map(|n| (format!("d{n}.test"), json!({"keys": []})))
+        .collect();
+    let refused = Bundle::parse_map(json!({ "trust_domains": many }).to_string().as_bytes()).unwrap_err();
+    assert_eq!(refused.code(), "SGTR010");
+}
+
+#[test]
+fn token_k6_readers_of_openid_connect_get_the_same_keys_with_the_use_that_they_know() {
+    let bundle = bundle();
+    let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+    let (mut ours, theirs) = (read(&bundle.to_jwks_json()), read(&bundle.to_oidc_jwks_json()));
+    for key in ours["keys"].as_array_mut().unwrap() {
+        assert_eq!(key["use"], "jwt-svid");
+        key["use"] = "sig".into();
+    }
+    assert_eq!(ours, theirs);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use signet_fault::Coded as _;
 use signet_keys::{JwtAlgorithm, X509Algorithm};
-use signet_server::{Config, Storage};
+use signet_server::{Config, Storage, Web};
 use std::path::Path;
 
 const WHOLE: &str = r#"
@@ -11,10 +11,17 @@ seal = "file=/etc/signet/seal.key"
 advertise = ["signet.example.org:8445"]
 
 [listen]
+https = "0.0.0.0:8443"
 agents = "0.0.0.0:8445"
 metrics = "127.0.0.1:8442"
 api = "/run/signet/api.sock"
 api_group = "signet"
+
+[web]
+url = "https://signet.example.org"
+certificate = "/etc/signet/web.pem"
+key = "/etc/signet/web.key"
+spiffe_name = "spiffe.example.org"
 
 [svid]
 x509_alg = "ed25519"
@@ -37,7 +44,14 @@ fn a_whole_file_is_read() {
     assert_eq!(config.x509, X509Algorithm::Ed25519);
     assert_eq!(config.jwt, JwtAlgorithm::Ps256With3072);
     assert_eq!(config.advertise, ["signet.example.org:8445"]);
-    assert_eq!(config.agents.port(), 8445);
+    assert_eq!((config.agents.port(), config.https.port()), (8445, 8443));
+    assert_eq!(config.web.url.unwrap().as_str(), "https://signet.example.org");
+    let files = config.web.files.unwrap();
+    assert_eq!(files.certificate, Path::new("/etc/signet/web.pem"));
+    assert_eq!(files.key, Path::new("/etc/signet/web.key"));
+    assert_eq!(config.web.spiffe_name.as_deref(), Some("spiffe.example.org"));
+    let issuer = "https://signet.example.org/workload";
+    assert_eq!(config.jwt_issuer.as_deref(), Some(issuer));
     assert_eq!(config.site.as_deref(), Some("lab"));
     let Storage::Directory { dir, seal } = config.storage else {
         panic!("another storage");
@@ -54,11 +68,12 @@ fn little_is_needed() {
     let config = Config::parse(least, Path::new("server.toml")).unwrap();
     assert_eq!(config.metrics, Some("127.0.0.1:8442".parse().unwrap()));
     assert_eq!(config.api_socket, Path::new(Config::API_SOCKET));
-    assert_eq!(config.jwt_issuer, Config::JWT_ISSUER);
     assert_eq!(
         (config.x509, config.jwt),
         (X509Algorithm::P256, JwtAlgorithm::Es256)
     );
+    assert_eq!(config.https, "0.0.0.0:8443".parse().unwrap());
+    assert_eq!((config.jwt_issuer, config.web), (None, Web::default()));
 }
 
 #[test]
@@ -103,7 +118,31 @@ fn values_that_cannot_be_together_are_told() {
             "`rsa2048` is not p256, p384, ed25519, ml-dsa-44",
         ),
         (("ps256-3072", "eddsa"), "`eddsa` is not es256, es384, rs256"),
-        (("https://signet.example.org/workload", "http://a"), "https URL"),
+        (("0.0.0.0:8443", "0.0.0.0:8445"), "port of `listen.agents`"),
+        (("0.0.0.0:8443", "0.0.0.0:8442"), "port of `listen.metrics`"),
+        (
+            ("https://signet.example.org\"", "http://signet.example.org\""),
+            "does not begin with `https://`",
+        ),
+        (
+            ("https://signet.example.org\"", "https://signet.example.org/x\""),
+            "is more than",
+        ),
+        (("key = \"/etc/signet/web.key\"", ""), "needs `web.key`"),
+        (
+            ("certificate = \"/etc/signet/web.pem\"", ""),
+            "needs `web.certificate`",
+        ),
+        (("url = \"https://signet.example.org\"", ""), "needs `web.url`"),
+        (
+            ("/etc/signet/web.pem", "web.pem"),
+            "`web.certificate`: is not a whole path",
+        ),
+        (("spiffe.example.org", "*.example.org"), "is no DNS name"),
+        (
+            ("\"spiffe.example.org\"", "\"signet.example.org\""),
+            "give it a name of its own",
+        ),
         (
             ("/run/signet/api.sock", &format!("/{}", "x".repeat(107))),
             "at most 107 bytes",
@@ -112,6 +151,49 @@ fn values_that_cannot_be_together_are_told() {
         let told = mistakes(&WHOLE.replace(change.0, change.1));
         assert!(told.contains(part), "expected `{part}` in:\n{told}");
     }
+}
+
+/// A token whose issuer has no discovery is refused by everybody.
+#[test]
+fn an_issuer_of_tokens_that_is_not_served_is_a_mistake() {
+    for (change, served) in [
+        (
+            ("example.org/workload", "example.org/other"),
+            "https://signet.example.org/workload",
+        ),
+        (
+            ("example.org/workload", "example.org/workload/"),
+            "https://signet.example.org/workload",
+        ),
+        (
+            ("https://signet.example.org\"", "https://id.example.org\""),
+            "https://id.example.org/workload",
+        ),
+        (
+            ("example.org/workload", "example.org/Workload"),
+            "https://signet.example.org/workload",
+        ),
+    ] {
+        let told = mistakes(&WHOLE.replace(change.0, change.1));
+        assert!(
+            told.contains("`svid.jwt_issuer`") && told.contains(served),
+            "{told}"
+        );
+        assert!(
+            told.contains("relying parties would refuse every token"),
+            "{told}"
+        );
+    }
+    const ISSUER: &str = "https://localhost:8443/workload";
+    let least = "trust_domain = \"a\"\ndata_dir = \"/d\"\nseal = \"file=/k\"\nadvertise = [\"a:1\"]\n";
+    let with = |port: u16, issuer: &str| {
+        format!("{least}[listen]\nhttps = \"127.0.0.1:{port}\"\n[svid]\njwt_issuer = \"{issuer}\"\n")
+    };
+    let fits = with(8443, ISSUER);
+    Config::parse(&fits, Path::new("server.toml")).unwrap();
+    assert!(mistakes(&with(9443, ISSUER)).contains("https://localhost:9443/workload"));
+    // A port that nobody knows beforehand cannot be named.
+    assert!(mistakes(&with(0, ISSUER)).contains("a port not known yet"));
 }
 
 #[test]

@@ -11,4 +11,5 @@ mod algorithms;
 mod config;
 mod directory;
 mod life;
+mod public;
 mod world;

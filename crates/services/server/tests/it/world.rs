@@ -137,3 +137,63 @@ impl Node {
         AgentClient::new(channel::tls(address.to_owned(), tls.config()))
     }
 }
+
+/// The chain that a server showed.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(std::sync::Mutex<Vec<Der>>);
+
+impl Seen {
+    pub(crate) fn chain(&self) -> Vec<Der> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl rustls::client::danger::ServerCertVerifier for Seen {
+    fn verify_server_cert(
+        &self,
+        leaf: &rustls::pki_types::CertificateDer<'_>,
+        more: &[rustls::pki_types::CertificateDer<'_>],
+        _: &rustls::pki_types::ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        let chain = std::iter::once(leaf).chain(more);
+        *self.0.lock().unwrap() = chain.map(|der| der.clone().into_owned()).collect();
+        Err(rustls::Error::General("seen".to_owned()))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("not asked here".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("not asked here".to_owned()))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A client that only looks at what it is shown.
+pub(crate) fn looking(seen: Arc<Seen>) -> Arc<rustls::ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(seen)
+        .with_no_client_auth();
+    Arc::new(config)
+}

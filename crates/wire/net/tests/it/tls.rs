@@ -128,3 +128,41 @@ async fn a_peer_that_has_no_reason_to_stay_is_let_go() {
         "closed without a word"
     );
 }
+
+#[tokio::test]
+async fn one_address_cannot_take_all_places() {
+    use tokio::io::AsyncReadExt as _;
+    let (tls, _) = configs();
+    let server = TcpServer::bind("127.0.0.1:0".parse().unwrap(), "test")
+        .await
+        .unwrap();
+    let address = server.address();
+    let shutdown = CancellationToken::new();
+    let limits = Limits {
+        connections_per_address_max: 2,
+        ..Limits::public()
+    };
+    let identify = |_: &rustls::ServerConnection| Ok::<_, core::convert::Infallible>(Extensions::new());
+    let service = tower::service_fn(|_: http::Request<hyper::body::Incoming>| async {
+        Ok::<_, core::convert::Infallible>(http::Response::new(http_body_util::Empty::<Bytes>::new()))
+    });
+    let serving = tokio::spawn(serve_tls(
+        server,
+        tls,
+        identify,
+        service,
+        limits,
+        shutdown.clone(),
+    ));
+    let connect = || tokio::net::TcpStream::connect(address);
+    let (first, second) = (connect().await.unwrap(), connect().await.unwrap());
+    let mut third = connect().await.unwrap();
+    let mut rest = Vec::new();
+    match third.read_to_end(&mut rest).await {
+        Ok(read) => assert_eq!(read, 0, "closed at once"),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
+    drop((first, second));
+    shutdown.cancel();
+    serving.await.unwrap();
+}

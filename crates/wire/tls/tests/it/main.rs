@@ -12,3 +12,4 @@ mod join;
 mod mutual;
 mod proof;
 mod rig;
+mod web;
