@@ -27,12 +27,23 @@ pub(crate) fn start(wrapper: &[&str], task: &str, socket: &Path) -> Child {
 }
 
 /// Whether this system lets its users have user namespaces, which some forbid.
+///
+/// # Panics
+/// Where it does not, and every test is to run (`SIGNET_TEST_EVERYTHING`, as `cargo xtask test` sets it).
 pub(crate) fn may_make_user_namespaces() -> bool {
-    Command::new("unshare")
+    let may = Command::new("unshare")
         .args(["-U", "true"])
         .stderr(Stdio::null())
         .status()
-        .is_ok_and(|status| status.success())
+        .is_ok_and(|status| status.success());
+    if !may {
+        assert!(
+            std::env::var_os("SIGNET_TEST_EVERYTHING").is_none(),
+            "`unshare -U` is forbidden here, and this test needs it"
+        );
+        eprintln!("not run: `unshare -U` is forbidden here");
+    }
+    may
 }
 
 /// What a helper does; nothing when the test runs without a task.

@@ -216,7 +216,6 @@ async fn a_program_whose_file_was_removed_has_no_path_any_more() {
 #[tokio::test]
 async fn a_caller_in_a_user_namespace_of_its_own_is_its_user_and_no_program() {
     if !may_make_user_namespaces() {
-        eprintln!("this system lets us make no user namespace, so there is no such caller");
         return;
     }
     let exe = std::env::current_exe().expect("own path");
