@@ -2,6 +2,7 @@
 
 mod arrows;
 mod bench;
+mod corpus;
 mod proto;
 mod rules;
 mod run;
@@ -21,6 +22,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench start       print how long `signet dev` and `signet server run` take to be up (release build)
   arrows            check tiers, folders, unsafe code and cryptography against ARCHITECTURE.md
   rules [--write]   check docs/rules against the tests; with --write, fill in the tests' names
+  corpus [--write]  check the negative corpus; with --write, make its files anew
+  foreign --write   have foreign verifiers judge the corpus and write docs/rules/foreign-verifiers.md
   proto [--check]   generate the protobuf code; with --check, only say what is stale
 ";
 
@@ -35,6 +38,9 @@ fn main() -> ExitCode {
         ["arrows"] => arrows::check(&root),
         ["rules"] => rules::check(&root),
         ["rules", "--write"] => rules::write(&root),
+        ["corpus"] => corpus::check(&root),
+        ["corpus", "--write"] => corpus::write(&root),
+        ["foreign", "--write"] => corpus::write_foreign(&root),
         ["test", "--list"] => {
             print!("{}", test::list());
             Ok(())

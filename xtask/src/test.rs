@@ -156,6 +156,11 @@ fn tests(root: &Path) -> Result<(), Failure> {
 }
 
 fn interop(root: &Path) -> Result<(), Failure> {
+    scenarios(root, &[], &[])
+}
+
+/// Runs the scenarios named, or all, with more in their environment.
+pub(crate) fn scenarios(root: &Path, names: &[&str], environment: &[(&str, &str)]) -> Result<(), Failure> {
     let python = setup::python(root)?;
     run::shown(run::cargo().current_dir(root).args([
         "build",
@@ -167,6 +172,8 @@ fn interop(root: &Path) -> Result<(), Failure> {
     ]))?;
     run::shown(
         Command::new(root.join("target/debug/signet-interop"))
+            .args(names)
+            .envs(environment.iter().copied())
             .env("SIGNET_INTEROP_PYTHON", python)
             .env("SIGNET_BIN", root.join("target/debug/signet")),
     )

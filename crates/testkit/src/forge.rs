@@ -141,6 +141,19 @@ impl Authority {
         }
     }
 
+    /// An intermediate from a recipe, with a given key; it names its issuer's key, which strict verifiers ask for.
+    #[must_use]
+    pub fn intermediate_with_key(&self, recipe: Recipe, key: ForgeKey) -> Self {
+        let mut params = recipe.params;
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&key.0, &self.issuer()).expect("sign").into();
+        Self {
+            certificate,
+            params,
+            key: Arc::new(key.0),
+        }
+    }
+
     /// This authority's name and key, certified by `other` instead: a cross certificate.
     #[must_use]
     pub fn cross_signed_by(&self, other: &Self) -> Der {
@@ -336,6 +349,29 @@ impl Recipe {
         self
     }
 
+    /// With this serial number, for certificates that must come out the same each time.
+    #[must_use]
+    pub fn serial(mut self, serial: u64) -> Self {
+        self.params.serial_number = Some(SerialNumber::from_slice(&(serial | 1 << 40).to_be_bytes()));
+        self
+    }
+
+    /// With a name more that no SVID has: an address of mail.
+    #[must_use]
+    pub fn mail(mut self, address: &str) -> Self {
+        self.params
+            .subject_alt_names
+            .push(SanType::Rfc822Name(address.try_into().expect("ascii")));
+        self
+    }
+
+    /// With a network address more.
+    #[must_use]
+    pub fn address(mut self, address: core::net::IpAddr) -> Self {
+        self.params.subject_alt_names.push(SanType::IpAddress(address));
+        self
+    }
+
     /// With `cA` true or false, any path length.
     #[must_use]
     pub fn is_ca(mut self, ca: bool) -> Self {
@@ -392,6 +428,15 @@ impl Recipe {
         extension.set_criticality(critical);
         self.params.custom_extensions.push(extension);
         self
+    }
+
+    /// A certificate request (PKCS #10) for the same, signed by `key`. Serial number and validity are no part of it.
+    #[must_use]
+    pub fn request(self, key: &ForgeKey) -> Vec<u8> {
+        let mut params = self.params;
+        params.serial_number = None;
+        let request = params.serialize_request(&key.0).expect("sign");
+        request.der().to_vec()
     }
 
     /// Signed by its own key instead of an authority's.

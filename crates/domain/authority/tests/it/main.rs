@@ -9,6 +9,7 @@
 )]
 
 mod algorithms;
+mod corpus;
 mod jwt;
 mod recording;
 mod requests;
