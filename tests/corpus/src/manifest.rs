@@ -55,6 +55,9 @@ pub struct Case {
     /// What Signet says; nothing of a right file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
+    /// The code with which the authority refuses what it asks for, though it reads; shown by the authority's tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_by_authority: Option<String>,
     /// The right file that it is otherwise like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twin: Option<String>,
@@ -107,6 +110,13 @@ impl Manifest {
 }
 
 impl Case {
+    /// The code with which Signet refuses it, here or in the authority; nothing of a right file.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        let here = self.refused.as_ref().map(|refused| refused.code.as_str());
+        here.or(self.refused_by_authority.as_deref())
+    }
+
     /// The bytes of its file.
     ///
     /// # Errors

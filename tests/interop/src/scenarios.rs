@@ -1,6 +1,6 @@
 //! What foreign clients do with a running Signet.
 
-use crate::{Dev, Failure, Fleet, algorithms, run};
+use crate::{Dev, Failure, Fleet, algorithms, foreign, pkilint, run};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,6 +42,14 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "openssl-public-port",
         run: openssl_public_port,
+    },
+    Scenario {
+        name: "foreign-verifiers",
+        run: foreign::verifiers,
+    },
+    Scenario {
+        name: "pkilint",
+        run: pkilint::every_profile,
     },
 ];
 

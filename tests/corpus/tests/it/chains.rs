@@ -113,6 +113,12 @@ fn right_ones(all: &mut Collection) {
     );
     ours(
         all,
+        "right_chain_with_subject.der",
+        "a leaf that has a subject beside its ID",
+        with_leaf(svid().subject("web")),
+    );
+    ours(
+        all,
         "right_chain_of_three.der",
         "a leaf below two intermediates, the upper one with path length 1",
         with_path_length(1),
@@ -257,25 +263,11 @@ fn leaves(all: &mut Collection) {
     let signs_and = |usage| svid().key_usages(&[Usage::DigitalSignature, usage]);
     let cases = [
         (
-            "leaf_ca_true.der",
-            "spiffe-37",
-            "the leaf has cA",
-            "SGCK008",
-            svid().is_ca(true),
-        ),
-        (
             "leaf_key_cert_sign.der",
             "spiffe-38",
             "the leaf has keyCertSign",
             "SGCK009",
             signs_and(Usage::KeyCertSign),
-        ),
-        (
-            "leaf_crl_sign.der",
-            "spiffe-39",
-            "the leaf has cRLSign",
-            "SGCK010",
-            signs_and(Usage::CrlSign),
         ),
         (
             "leaf_no_digital_signature.der",
@@ -322,6 +314,28 @@ fn leaves(all: &mut Collection) {
     ];
     for (file, rule, what, code, recipe) in cases {
         all.broken(file, "right_chain.der", &[rule], what, code, with_leaf(recipe));
+    }
+    // Issuers of certificates and of lists must have a subject (RFC 5280 §4.1.2.6): so that this is not broken too.
+    let named = svid().subject("web");
+    let lists = [Usage::DigitalSignature, Usage::CrlSign];
+    for (file, rule, what, code, recipe) in [
+        (
+            "leaf_ca_true.der",
+            "spiffe-37",
+            "the leaf has cA",
+            "SGCK008",
+            named.clone().is_ca(true),
+        ),
+        (
+            "leaf_crl_sign.der",
+            "spiffe-39",
+            "the leaf has cRLSign",
+            "SGCK010",
+            named.key_usages(&lists),
+        ),
+    ] {
+        let twin = "right_chain_with_subject.der";
+        all.broken(file, twin, &[rule], what, code, with_leaf(recipe));
     }
     all.broken(
         "leaf_wrong_signature.der",

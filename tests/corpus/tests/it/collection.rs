@@ -48,6 +48,7 @@ impl Collection {
             rules: Vec::new(),
             what: what.to_owned(),
             refused: None,
+            refused_by_authority: None,
             twin: None,
             differs: None,
             now: START,
@@ -72,7 +73,7 @@ impl Collection {
         bytes: Vec<u8>,
     ) -> &mut Case {
         let mut case = self.find(twin).case.clone();
-        assert!(case.refused.is_none(), "{twin} is no right file");
+        assert_eq!(case.code(), None, "{twin} is no right file");
         case.file = file.to_owned();
         case.rules = rules.iter().map(|rule| (*rule).to_owned()).collect();
         case.what = what.to_owned();

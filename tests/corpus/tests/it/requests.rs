@@ -134,11 +134,15 @@ pub(crate) fn forge(all: &mut Collection) {
         RSA_1024.to_vec(),
     );
     // Form and signature are right, so that it reads; who may have the ID is for the authority to say.
-    all.right(
-        Kind::Request,
-        "foreign_domain_request.der",
-        "a request for an ID of another domain: it reads, and the authority refuses it with SGAU005",
-        request(wished().uris(&["spiffe://example.com/web"])),
-    )
-    .rules = vec!["spiffe-28".to_owned()];
+    let bytes = request(wished().uris(&["spiffe://example.com/web"]));
+    let what = "a SPIFFE ID of another domain";
+    let case = all.broken(
+        "request_foreign_domain.der",
+        TWIN,
+        &["spiffe-28"],
+        what,
+        "SGAU005",
+        bytes,
+    );
+    case.refused_by_authority = case.refused.take().map(|refused| refused.code);
 }

@@ -6,8 +6,8 @@ use signet_fault::Coded as _;
 use signet_testkit::START;
 use signet_x509::Csr;
 
-/// A right request for an ID of `example.com`, as tests/corpus has it.
-const FOREIGN: &[u8] = include_bytes!("../../../../../tests/corpus/files/foreign_domain_request.der");
+/// A request for an ID of `example.com`, right otherwise.
+const FOREIGN: &[u8] = include_bytes!("../../../../../tests/corpus/files/request_foreign_domain.der");
 
 #[tokio::test]
 async fn spiffe_28_a_request_for_an_id_of_another_domain_is_refused() {
