@@ -61,9 +61,17 @@ fn one(algorithms: Algorithms, go: &Path) -> Result<String, Failure> {
         .arg(&out)
         .args([&id, &named]))?;
     let python = summary(&judged.stdout)?;
+    // The path builder of `cryptography` takes the algorithms of the web: those it must have taken.
+    let is_of_web = OF_THE_WEB.contains(&algorithms.x509) && OF_THE_WEB.contains(&algorithms.svid_key);
+    ensure(!is_of_web || python.contains("path of"), || {
+        format!("no path was built: {python}")
+    })?;
     let judged = run(Command::new(go).arg(&out).args([&fleet.agents, &id]))?;
     Ok(format!("{openssl} {python} {}", summary(&judged.stdout)?))
 }
+
+/// What `cryptography` builds paths of, as it holds to the rules for the public web.
+const OF_THE_WEB: [&str; 3] = ["p256", "p384", "rsa2048"];
 
 /// The keys of tokens in what `svid bundle` prints: there is one trust domain here.
 fn jwks(bundles: &[u8]) -> Result<Vec<u8>, Failure> {
