@@ -6,20 +6,14 @@
 #[cfg(test)]
 mod tests;
 
-use core::cell::Cell;
+use crate::subject::{Authorities, SubjectError, verify_subject};
 use serde_json::{Map, Value};
 use signet_fault::{Coded, Entry, remedy_of};
 use signet_id::{IdError, SpiffeId, TrustDomain};
-use signet_jose::{
-    AudienceRule, IssuerRule, JoseError, KeyHint, KeyMiss, KeyResolver, Leeway, Profile, ResolvedKey,
-    TokenKind, verify,
-};
+use signet_jose::{AudienceRule, IssuerRule, JoseError, Profile, TokenKind};
 use signet_time::UnixTime;
 use signet_trust::TrustView;
 use std::borrow::Cow;
-
-/// What a JWK of a bundle must say of its use (JWT-SVID §6.1). Case matters.
-const USE: &str = "jwt-svid";
 
 /// A JWT-SVID that was checked. Made only by [`validate_svid`].
 #[non_exhaustive]
@@ -104,23 +98,8 @@ pub fn validate_svid(
         TokenKind::JwtSvid,
         IssuerRule::ByKeys,
         AudienceRule::Contains(audience.to_owned()),
-    )
-    .leeway(Leeway::FOREIGN);
-    let keys = SubjectsBundle {
-        view,
-        outcome: Cell::new(Outcome::Unasked),
-    };
-    let verified = verify(token, &profile, &keys, now);
-    let (verified, id) = match (verified, keys.outcome.into_inner()) {
-        (Err(JoseError::Key(_)), Outcome::Refused(error)) => return Err(error),
-        (Err(error), _) => return Err(error.into()),
-        (Ok(verified), Outcome::Found(id)) => (verified, id),
-        // A token verifies only with a key, and there is none before the subject is known.
-        (Ok(_), _) => return Err(JwtSvidError::NoSubject),
-    };
-    if id.trust_domain() == view.own() {
-        verified.check_at(Leeway::OURS, now)?;
-    }
+    );
+    let (id, verified) = verify_subject(token, profile, Authorities::Jwt, view, now)?;
     let mut claims = verified.claims;
     let audiences = verified.audiences;
     claims.insert("aud".to_owned(), audiences.clone().into());
@@ -133,72 +112,17 @@ pub fn validate_svid(
     })
 }
 
-/// Finds keys in the bundle of the subject's trust domain. Remembers whom it looked for, or why it refused.
-struct SubjectsBundle<'a> {
-    view: &'a TrustView,
-    outcome: Cell<Outcome>,
-}
-
-#[derive(Default)]
-enum Outcome {
-    #[default]
-    Unasked,
-    Found(SpiffeId),
-    Refused(JwtSvidError),
-}
-
-impl SubjectsBundle<'_> {
-    fn find(&self, hint: &KeyHint<'_>) -> Result<(SpiffeId, ResolvedKey), JwtSvidError> {
-        let subject = hint.subject.ok_or(JwtSvidError::NoSubject)?;
-        let id = SpiffeId::parse(subject).map_err(JwtSvidError::Subject)?;
-        let trust_domain = || id.trust_domain().clone();
-        if !id.has_path() {
-            return Err(JwtSvidError::SubjectWithoutPath {
-                trust_domain: trust_domain(),
-            });
-        }
-        let Some(bundle) = self.view.bundle(id.trust_domain()) else {
-            return Err(JwtSvidError::NoBundle {
-                trust_domain: trust_domain(),
-            });
-        };
-        // A token without `kid` never comes this far: the profile requires one.
-        let authority = bundle
-            .jwt()
-            .iter()
-            .find(|authority| Some(authority.kid.as_str()) == hint.kid)
-            .ok_or_else(|| JwtSvidError::UnknownKey {
-                trust_domain: trust_domain(),
-            })?;
-        if authority.tainted {
-            return Err(JwtSvidError::Tainted {
-                trust_domain: trust_domain(),
-            });
-        }
-        if authority.jwk.use_() != Some(USE) {
-            return Err(JwtSvidError::Use {
-                trust_domain: trust_domain(),
-            });
-        }
-        let key = ResolvedKey {
-            key: authority.jwk.public_key().clone(),
-            algorithm: authority.jwk.algorithm_for(hint.algorithm),
-        };
-        Ok((id, key))
-    }
-}
-
-impl KeyResolver for SubjectsBundle<'_> {
-    fn resolve(&self, hint: &KeyHint<'_>) -> Result<ResolvedKey, KeyMiss> {
-        match self.find(hint) {
-            Ok((id, key)) => {
-                self.outcome.set(Outcome::Found(id));
-                Ok(key)
-            }
-            Err(error) => {
-                self.outcome.set(Outcome::Refused(error));
-                Err(KeyMiss::NoKey)
-            }
+impl From<SubjectError> for JwtSvidError {
+    fn from(error: SubjectError) -> Self {
+        match error {
+            SubjectError::Missing => Self::NoSubject,
+            SubjectError::NotAnId(error) => Self::Subject(error),
+            SubjectError::WithoutPath(trust_domain) => Self::SubjectWithoutPath { trust_domain },
+            SubjectError::NoBundle(trust_domain) => Self::NoBundle { trust_domain },
+            SubjectError::UnknownKey(trust_domain) => Self::UnknownKey { trust_domain },
+            SubjectError::Tainted(trust_domain) => Self::Tainted { trust_domain },
+            SubjectError::Use(trust_domain) => Self::Use { trust_domain },
+            SubjectError::Token(error) => Self::Token(error),
         }
     }
 }

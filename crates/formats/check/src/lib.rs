@@ -1,12 +1,15 @@
-//! Verification: X.509-SVIDs and JWT-SVIDs checked over a trust view.
+//! Verification: X.509-SVIDs, JWT-SVIDs and WIT-SVIDs checked over a trust view.
 //!
-//! [`x509::verify_svid`] covers X509-SVID §5, [`jwt::validate_svid`] JWT-SVID §5. Both kinds of SVID are checked
-//! against the bundle of their own trust domain and nothing else; there is no way to hand over "any authority". Time
-//! is an argument.
+//! [`x509::verify_svid`] covers X509-SVID §5, [`jwt::validate_svid`] JWT-SVID §5, [`wit::validate_svid`] WIT-SVID §4. All
+//! kinds of SVID are checked against the bundle of their own trust domain and nothing else; there is no way to hand
+//! over "any authority". Time is an argument.
 //!
-//! Proof of possession is not checked here: for certificates it is the TLS handshake (`signet-tls`).
+//! Proof of possession is not checked here for certificates, where it is the TLS handshake (`signet-tls`). A WIT-SVID
+//! names nobody before it: [`wit::UnprovenWit::prove`].
 
 pub mod jwt;
+mod subject;
+pub mod wit;
 pub mod x509;
 
 use signet_fault::Entry;
@@ -14,7 +17,9 @@ use signet_fault::Entry;
 /// This crate's error codes.
 pub const REGISTER: &[Entry] = &JOINED;
 
-const JOINED: [Entry; x509::REGISTER.len() + jwt::REGISTER.len()] = join(x509::REGISTER, jwt::REGISTER);
+const JOINED: [Entry; TOKENS.len() + x509::REGISTER.len()] = join(x509::REGISTER, &TOKENS);
+
+const TOKENS: [Entry; jwt::REGISTER.len() + wit::REGISTER.len()] = join(jwt::REGISTER, wit::REGISTER);
 
 /// `first` and `second` one after the other.
 #[expect(

@@ -1,7 +1,8 @@
 //! Strict JWS and JWK codec.
 //!
 //! Covers JWS in compact serialisation (RFC 7515), JWK and JWK sets (RFC 7517, RFC 7518 §6, RFC 8037, and the `AKP`
-//! type of ML-DSA keys), thumbprints (RFC 7638), the registered claims of RFC 7519 and the `typ` practice of RFC 8725.
+//! type of ML-DSA keys), thumbprints (RFC 7638), the registered claims of RFC 7519, the `cnf` claim of RFC 7800 (as `jwk`
+//! only) and the `typ` practice of RFC 8725.
 //!
 //! A token is only ever read through a [`Profile`]: what kind it must be, which algorithms, `typ`, issuer, audience
 //! and lifetime are taken. There is no function that decodes without one. The key decides the algorithm: each key
@@ -36,6 +37,7 @@ mod algorithm;
 pub mod base64url;
 mod claims;
 mod compact;
+mod confirmation;
 mod error;
 mod jwk;
 mod jwk_set;
@@ -47,6 +49,7 @@ mod unsigned;
 mod verify;
 
 pub use algorithm::{AlgorithmSet, JwsAlgorithm};
+pub use confirmation::Confirmation;
 pub use error::JoseError;
 pub use jwk::{Jwk, JwkParams};
 pub use jwk_set::JwkSet;

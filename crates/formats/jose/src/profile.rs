@@ -48,6 +48,8 @@ pub enum TokenKind {
 /// What the header's `typ` must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TypRule {
+    /// This one, byte for byte and without `application/`, as WIT-SVID §2 writes it.
+    Verbatim(&'static str),
     /// This one.
     Exactly(&'static str),
     /// This one, or `JWT`, or none at all.
@@ -82,7 +84,7 @@ impl TokenKind {
         match self {
             Self::AccessToken => TypRule::Exactly("at+jwt"),
             Self::DpopProof => TypRule::Exactly("dpop+jwt"),
-            Self::Wit => TypRule::Exactly("wit+jwt"),
+            Self::Wit => TypRule::Verbatim("wit+jwt"),
             Self::Wpt => TypRule::Exactly("wpt+jwt"),
             Self::TransactionToken => TypRule::Exactly("txntoken+jwt"),
             Self::IdentityAssertion => TypRule::Exactly("oauth-id-jag+jwt"),
@@ -104,7 +106,8 @@ impl TokenKind {
 }
 
 impl TypRule {
-    /// Compares after taking off one leading `application/`, without regard to case (RFC 7515 §4.1.9).
+    /// Compares after taking off one leading `application/`, without regard to case (RFC 7515 §4.1.9), unless the rule
+    /// is [`TypRule::Verbatim`].
     pub(crate) fn takes(self, typ: Option<&str>) -> bool {
         let bare = typ.map(|typ| match typ.split_at_checked("application/".len()) {
             Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
@@ -112,6 +115,7 @@ impl TypRule {
         });
         let is = |wanted: &str| bare.is_some_and(|bare| bare.eq_ignore_ascii_case(wanted));
         match self {
+            Self::Verbatim(wanted) => typ == Some(wanted),
             Self::Exactly(wanted) => is(wanted),
             Self::ExactlyOrGeneric(wanted) => typ.is_none() || is(wanted) || is("JWT"),
             Self::Generic => typ.is_none() || is("JWT"),
@@ -209,6 +213,14 @@ impl Profile {
             leeway: Leeway::OURS,
             kid,
         }
+    }
+
+    /// WIT-SVIDs (WIT-SVID §2, §3): the nine algorithms, `kid` required, no audience, keys of the subject's bundle.
+    ///
+    /// What comes out is not an identity yet: whoever sent the token has still to prove its [`crate::Confirmation`].
+    #[must_use]
+    pub fn wit_svid() -> Self {
+        Self::new(TokenKind::Wit, IssuerRule::ByKeys, AudienceRule::Absent)
     }
 
     /// Takes exactly these algorithms.

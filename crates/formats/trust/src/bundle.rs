@@ -2,6 +2,7 @@ use crate::TrustError;
 use signet_id::TrustDomain;
 use signet_jose::Jwk;
 use signet_x509::{Certificate, Der};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What is trusted for one trust domain, at one time (SPIFFE Trust Domain and Bundle §4).
@@ -12,6 +13,7 @@ pub struct Bundle {
     refresh_hint: Option<Duration>,
     x509: Vec<X509Authority>,
     jwt: Vec<JwtAuthority>,
+    wit: Vec<WitAuthority>,
 }
 
 /// A certificate that X.509-SVIDs of the domain may chain up to.
@@ -34,6 +36,18 @@ pub struct JwtAuthority {
     pub tainted: bool,
 }
 
+/// A key that WIT-SVIDs of the domain may be signed with. A type of its own, so that it never stands where a
+/// [`JwtAuthority`] is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WitAuthority {
+    /// Its name, unique in the bundle: no JWT authority has it either (WIT-SVID §6.1).
+    pub kid: String,
+    /// The key.
+    pub jwk: Jwk,
+    /// Whether it is no longer to be believed, though still listed.
+    pub tainted: bool,
+}
+
 impl Bundle {
     /// The longest bundle document that is read.
     pub const BYTES_MAX: usize = 4 << 20;
@@ -44,7 +58,7 @@ impl Bundle {
     /// The most bundles that a map may have.
     pub const MAP_MAX: usize = 1_000;
 
-    /// A bundle of these authorities.
+    /// A bundle of these authorities, and of no WIT authorities: those come with [`Bundle::with_wit`].
     ///
     /// # Errors
     /// [`TrustError::ManyKeys`], [`TrustError::SameKid`], [`TrustError::NoKid`] for an empty `kid`.
@@ -55,29 +69,49 @@ impl Bundle {
         x509: Vec<X509Authority>,
         jwt: Vec<JwtAuthority>,
     ) -> Result<Self, TrustError> {
-        let count = x509.len() + jwt.len();
+        let bundle = Self {
+            trust_domain,
+            sequence,
+            refresh_hint,
+            x509,
+            jwt,
+            wit: Vec::new(),
+        };
+        bundle.check()?;
+        Ok(bundle)
+    }
+
+    /// The same bundle with exactly these WIT authorities.
+    ///
+    /// # Errors
+    /// As [`Bundle::new`]; a `kid` must be unique among JWT and WIT authorities together (WIT-SVID §6.1).
+    pub fn with_wit(mut self, wit: Vec<WitAuthority>) -> Result<Self, TrustError> {
+        self.wit = wit;
+        self.check()?;
+        Ok(self)
+    }
+
+    /// Bound and names of the keys.
+    fn check(&self) -> Result<(), TrustError> {
+        let count = self.x509.len() + self.jwt.len() + self.wit.len();
         if count > Self::KEYS_MAX {
             return Err(TrustError::ManyKeys {
                 count,
                 max: Self::KEYS_MAX,
             });
         }
-        let mut seen = std::collections::BTreeSet::new();
-        for (index, key) in jwt.iter().enumerate() {
-            if key.kid.is_empty() {
+        let jwt = self.jwt.iter().map(|key| &key.kid);
+        let kids = jwt.chain(self.wit.iter().map(|key| &key.kid));
+        let mut seen = BTreeSet::new();
+        for (index, kid) in kids.enumerate() {
+            if kid.is_empty() {
                 return Err(TrustError::NoKid { index });
             }
-            if !seen.insert(key.kid.as_str()) {
-                return Err(TrustError::SameKid { kid: key.kid.clone() });
+            if !seen.insert(kid.as_str()) {
+                return Err(TrustError::SameKid { kid: kid.clone() });
             }
         }
-        Ok(Self {
-            trust_domain,
-            sequence,
-            refresh_hint,
-            x509,
-            jwt,
-        })
+        Ok(())
     }
 
     /// A bundle that trusts nothing: every SVID of the domain is refused.
@@ -89,6 +123,7 @@ impl Bundle {
             refresh_hint: None,
             x509: Vec::new(),
             jwt: Vec::new(),
+            wit: Vec::new(),
         }
     }
 
@@ -133,6 +168,12 @@ impl Bundle {
     #[must_use]
     pub fn jwt(&self) -> &[JwtAuthority] {
         &self.jwt
+    }
+
+    /// The WIT authorities, tainted ones included.
+    #[must_use]
+    pub fn wit(&self) -> &[WitAuthority] {
+        &self.wit
     }
 
     /// The JWT authority named `kid`, unless it is tainted.

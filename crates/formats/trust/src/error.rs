@@ -28,7 +28,7 @@ pub enum TrustError {
         /// What it should be.
         expected: &'static str,
     },
-    /// A JWT-SVID key that cannot be used.
+    /// A JWT-SVID or WIT-SVID key that cannot be used.
     #[error("key {index} of the bundle")]
     JwtKey {
         /// Its place in `keys`, from 0.
@@ -37,13 +37,13 @@ pub enum TrustError {
         #[source]
         source: JoseError,
     },
-    /// A JWT-SVID key without `kid` (SPIFFE bundle §4.2.2; JWT-SVID §6.1).
+    /// A JWT-SVID or WIT-SVID key without `kid` (SPIFFE bundle §4.2.2; JWT-SVID §6.1, WIT-SVID §6.1).
     #[error("key {index} of the bundle has no `kid`")]
     NoKid {
         /// Its place in `keys`, from 0.
         index: usize,
     },
-    /// Two JWT-SVID keys with one `kid`: a token could be meant for either.
+    /// Two keys with one `kid`, of the same use or of two: a token could be meant for either.
     #[error("two keys of the bundle have the kid `{kid}`")]
     SameKid {
         /// The `kid`.
@@ -134,12 +134,12 @@ pub const REGISTER: &[Entry] = &[
     ),
     entry(
         "SGTR004",
-        "JWT-SVID key of a bundle cannot be used",
+        "JWT-SVID or WIT-SVID key of a bundle cannot be used",
         "tell whoever publishes the bundle which key is broken",
     ),
     entry(
         "SGTR005",
-        "JWT-SVID key without `kid`",
+        "JWT-SVID or WIT-SVID key without `kid`",
         "tell whoever publishes the bundle that each key needs a `kid`",
     ),
     entry(

@@ -1,7 +1,7 @@
-//! Bundles as JSON: the SPIFFE bundle format (§4), bundle maps (§5), the plain JWK set of the Workload API (§6.2.2),
-//! and the JWK set that OpenID Connect readers take.
+//! Bundles as JSON: the SPIFFE bundle format (§4), bundle maps (§5), the plain JWK sets of the Workload API (§6.2.2
+//! and §7.2.2), and the JWK set that OpenID Connect readers take.
 
-use crate::{Bundle, JwtAuthority, TrustError, X509Authority};
+use crate::{Bundle, JwtAuthority, TrustError, WitAuthority, X509Authority};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
@@ -16,7 +16,9 @@ use std::time::Duration;
 const X509_SVID: &str = "x509-svid";
 /// `use` of a JWT authority (JWT-SVID §6.1).
 const JWT_SVID: &str = "jwt-svid";
-/// `use` of the same key for readers of OpenID Connect, who pass over what they do not know (RFC 7517 §4.2).
+/// `use` of a WIT authority (WIT-SVID §6.1).
+const WIT_SVID: &str = "wit-svid";
+/// `use` of a JWT authority's key for readers of OpenID Connect, who pass over what they do not know (RFC 7517 §4.2).
 const SIG: &str = "sig";
 
 /// Deep enough for `keys`, a key and its `x5c`, and for members that are not known.
@@ -99,21 +101,29 @@ impl Bundle {
                 max: Self::KEYS_MAX,
             });
         }
-        let (mut x509, mut jwt) = (Vec::new(), Vec::new());
+        let (mut x509, mut jwt, mut wit) = (Vec::new(), Vec::new(), Vec::new());
         for (index, key) in keys.iter().enumerate() {
             if !Jwk::is_known_type(key) {
                 continue;
             }
             match key.get("use").and_then(Value::as_str) {
                 Some(X509_SVID) => x509.extend(x509_authority(index, key)?),
-                Some(JWT_SVID) => jwt.push(jwt_authority(index, key)?),
+                Some(JWT_SVID) => {
+                    let (kid, jwk, tainted) = token_key(index, key)?;
+                    jwt.push(JwtAuthority { kid, jwk, tainted });
+                }
+                Some(WIT_SVID) => {
+                    let (kid, jwk, tainted) = token_key(index, key)?;
+                    check_sole(&kid, keys)?;
+                    wit.push(WitAuthority { kid, jwk, tainted });
+                }
                 _ => {}
             }
         }
-        Self::new(trust_domain, sequence, refresh_hint, x509, jwt)
+        Self::new(trust_domain, sequence, refresh_hint, x509, jwt)?.with_wit(wit)
     }
 
-    /// The SPIFFE bundle document: X.509 and JWT authorities, sequence and refresh hint.
+    /// The SPIFFE bundle document: X.509, JWT and WIT authorities, sequence and refresh hint.
     ///
     /// Tainted roots and keys stay in it until they are revoked; the format has no word for them. Tainted intermediates
     /// do not stand in it.
@@ -121,11 +131,20 @@ impl Bundle {
     /// # Errors
     /// [`TrustError::Authority`].
     pub fn to_spiffe_json(&self) -> Result<Vec<u8>, TrustError> {
-        let mut keys = Vec::with_capacity(self.x509().len() + self.jwt().len());
+        let mut keys = Vec::with_capacity(self.x509().len() + self.jwt().len() + self.wit().len());
         for (index, authority) in self.anchors().enumerate() {
             keys.push(x509_value(authority).map_err(|source| TrustError::Authority { index, source })?);
         }
-        keys.extend(self.jwt().iter().map(|authority| jwt_value(authority, JWT_SVID)));
+        keys.extend(
+            self.jwt()
+                .iter()
+                .map(|key| token_value(&key.kid, &key.jwk, JWT_SVID)),
+        );
+        keys.extend(
+            self.wit()
+                .iter()
+                .map(|key| token_value(&key.kid, &key.jwk, WIT_SVID)),
+        );
         let mut document = Map::new();
         document.insert("keys".to_owned(), Value::Array(keys));
         document.insert("spiffe_sequence".to_owned(), self.sequence().into());
@@ -138,21 +157,32 @@ impl Bundle {
     /// A JWK set of the JWT authorities and nothing else (Workload API §6.2.2), each with its `kid`.
     #[must_use]
     pub fn to_jwks_json(&self) -> Vec<u8> {
-        self.jwk_set(JWT_SVID)
+        self.jwt_set(JWT_SVID)
     }
 
-    /// The same for readers of OpenID Connect discovery (OpenID Connect Core §10.1, RFC 7517 §5): they know the use
+    /// A JWK set of the WIT authorities and nothing else (Workload API §7.2.2), each with its `kid`.
+    #[must_use]
+    pub fn to_wit_jwks_json(&self) -> Vec<u8> {
+        let keys = self.wit().iter();
+        jwk_set(keys.map(|key| token_value(&key.kid, &key.jwk, WIT_SVID)))
+    }
+
+    /// The JWT authorities for readers of OpenID Connect discovery (OpenID Connect Core §10.1, RFC 7517 §5): they know the use
     /// `sig` and pass over any other.
     #[must_use]
     pub fn to_oidc_jwks_json(&self) -> Vec<u8> {
-        self.jwk_set(SIG)
+        self.jwt_set(SIG)
     }
 
-    fn jwk_set(&self, use_: &str) -> Vec<u8> {
-        let keys = self.jwt().iter().map(|authority| jwt_value(authority, use_));
-        let document = Map::from_iter([("keys".to_owned(), keys.collect())]);
-        Value::Object(document).to_string().into_bytes()
+    fn jwt_set(&self, use_: &str) -> Vec<u8> {
+        let keys = self.jwt().iter();
+        jwk_set(keys.map(|key| token_value(&key.kid, &key.jwk, use_)))
     }
+}
+
+fn jwk_set(keys: impl Iterator<Item = Value>) -> Vec<u8> {
+    let document = Map::from_iter([("keys".to_owned(), keys.collect())]);
+    Value::Object(document).to_string().into_bytes()
 }
 
 /// The authority in `x5c`; none where the entry has no certificate.
@@ -177,18 +207,27 @@ fn x509_authority(index: usize, key: &Value) -> Result<Option<X509Authority>, Tr
     }))
 }
 
-fn jwt_authority(index: usize, key: &Value) -> Result<JwtAuthority, TrustError> {
+/// The key that verifies tokens in entry `index`: its `kid`, itself, and that no document says it is tainted.
+fn token_key(index: usize, key: &Value) -> Result<(String, Jwk, bool), TrustError> {
     let jwk = Jwk::parse(key).map_err(|source| TrustError::JwtKey { index, source })?;
     let kid = jwk
         .kid()
         .filter(|kid| !kid.is_empty())
         .ok_or(TrustError::NoKid { index })?
         .to_owned();
-    Ok(JwtAuthority {
-        kid,
-        jwk,
-        tainted: false,
-    })
+    Ok((kid, jwk, false))
+}
+
+/// A WIT key's `kid` is that of no other entry, whatever the other is for (WIT-SVID §6.1): also not of one that we
+/// would pass over and another reader would not.
+fn check_sole(kid: &str, keys: &[Value]) -> Result<(), TrustError> {
+    let named = keys
+        .iter()
+        .filter(|key| key.get("kid").and_then(Value::as_str) == Some(kid));
+    if named.count() > 1 {
+        return Err(TrustError::SameKid { kid: kid.to_owned() });
+    }
+    Ok(())
 }
 
 fn x509_value(authority: &X509Authority) -> Result<Value, X509Error> {
@@ -209,11 +248,11 @@ fn x509_value(authority: &X509Authority) -> Result<Value, X509Error> {
     Ok(value)
 }
 
-fn jwt_value(authority: &JwtAuthority, use_: &str) -> Value {
-    let mut value = authority.jwk.to_value();
+fn token_value(kid: &str, jwk: &Jwk, use_: &str) -> Value {
+    let mut value = jwk.to_value();
     if let Some(members) = value.as_object_mut() {
         members.insert("use".to_owned(), use_.into());
-        members.insert("kid".to_owned(), authority.kid.as_str().into());
+        members.insert("kid".to_owned(), kid.into());
     }
     value
 }

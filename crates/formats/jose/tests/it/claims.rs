@@ -82,7 +82,7 @@ fn token_j6_names_and_audiences_of_the_wrong_type_are_refused() {
 fn token_j7_exp_is_required_by_every_profile() {
     for kind in TokenKind::ALL {
         let typ = match kind.typ() {
-            TypRule::Exactly(typ) | TypRule::ExactlyOrGeneric(typ) => typ,
+            TypRule::Verbatim(typ) | TypRule::Exactly(typ) | TypRule::ExactlyOrGeneric(typ) => typ,
             TypRule::Generic | TypRule::Svid => "JWT",
         };
         let header = with(good_header(), "typ", json!(typ));

@@ -10,6 +10,7 @@
 
 mod algorithms;
 mod claims;
+mod confirmation;
 mod forms;
 mod header;
 mod hostile;

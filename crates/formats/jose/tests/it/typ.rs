@@ -6,7 +6,7 @@ use signet_jose::*;
 /// The `typ` that a token of this kind is made with.
 fn typ_of(kind: TokenKind) -> Option<&'static str> {
     match kind.typ() {
-        TypRule::Exactly(typ) | TypRule::ExactlyOrGeneric(typ) => Some(typ),
+        TypRule::Verbatim(typ) | TypRule::Exactly(typ) | TypRule::ExactlyOrGeneric(typ) => Some(typ),
         TypRule::Generic | TypRule::Svid => Some("JWT"),
     }
 }

@@ -9,7 +9,7 @@ use signet_fault::Coded as _;
 use signet_id::TrustDomain;
 use signet_jose::{Jwk, JwkParams};
 use signet_testkit::forge::Authority;
-use signet_trust::{Bundle, JwtAuthority, Offer, TrustError, TrustView, X509Authority};
+use signet_trust::{Bundle, JwtAuthority, Offer, TrustError, TrustView, WitAuthority, X509Authority};
 use std::time::Duration;
 
 fn domain() -> TrustDomain {
@@ -153,7 +153,6 @@ fn spiffe_82_a_key_of_unknown_type_or_use_is_passed_over() {
         without("kty"),
         without("use"),
         with("kty", "XYZ"),
-        with("use", "wit-svid"),
         with("use", "JWT-SVID"),
         with("use", "sig"),
         json!("no object"),
@@ -400,6 +399,125 @@ fn token_k6_readers_of_openid_connect_get_the_same_keys_with_the_use_that_they_k
         key["use"] = "sig".into();
     }
     assert_eq!(ours, theirs);
+}
+
+fn wit(kid: &str) -> WitAuthority {
+    WitAuthority {
+        kid: kid.to_owned(),
+        jwk: jwk(kid),
+        tainted: false,
+    }
+}
+
+fn wit_key(kid: &str) -> Value {
+    let mut value = jwk(kid).to_value();
+    value["use"] = "wit-svid".into();
+    value
+}
+
+#[test]
+fn spiffe_78_wit_keys_have_the_use_wit_svid_and_read_back_as_they_were() {
+    let bundle = bundle().with_wit(vec![wit("w1"), wit("w2")]).unwrap();
+    let json = bundle.to_spiffe_json().unwrap();
+    let document: Value = serde_json::from_slice(&json).unwrap();
+    let keys = document["keys"].as_array().unwrap();
+    let of_wit = keys.iter().filter(|key| key["use"] == "wit-svid");
+    let kids: Vec<_> = of_wit.map(|key| key["kid"].as_str().unwrap()).collect();
+    assert_eq!(kids, ["w1", "w2"]);
+    let read = Bundle::parse_spiffe(domain(), &json).unwrap();
+    let thumbprints = |b: &Bundle| {
+        b.wit()
+            .iter()
+            .map(|k| (k.kid.clone(), k.jwk.thumbprint()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(thumbprints(&read), thumbprints(&bundle));
+    assert_eq!(read.jwt().len(), 2);
+}
+
+#[test]
+fn spiffe_23_78_jwt_sets_have_no_wit_keys_and_wit_sets_no_others() {
+    let bundle = bundle().with_wit(vec![wit("w")]).unwrap();
+    let kids = |json: Vec<u8>, use_: &str| {
+        let document: Value = serde_json::from_slice(&json).unwrap();
+        let keys = document["keys"].as_array().unwrap();
+        assert!(
+            keys.iter()
+                .all(|key| key["use"] == use_ && key.get("x5c").is_none())
+        );
+        let kid = |key: &Value| key["kid"].as_str().unwrap().to_owned();
+        keys.iter().map(kid).collect::<Vec<_>>()
+    };
+    assert_eq!(kids(bundle.to_jwks_json(), "jwt-svid"), ["a", "b"]);
+    assert_eq!(kids(bundle.to_oidc_jwks_json(), "sig"), ["a", "b"]);
+    assert_eq!(kids(bundle.to_wit_jwks_json(), "wit-svid"), ["w"]);
+}
+
+#[test]
+fn spiffe_78_a_wit_keys_kid_is_that_of_no_other_key_of_the_bundle() {
+    let same = |keys: Value| {
+        let refused = parse(&json!({ "keys": keys })).unwrap_err();
+        assert!(
+            matches!(&refused, TrustError::SameKid { kid } if kid == "a"),
+            "{refused}"
+        );
+    };
+    same(json!([wit_key("a"), wit_key("a")]));
+    same(json!([jwt_key("a"), wit_key("a")]));
+    same(json!([wit_key("a"), jwt_key("a")]));
+    // Whatever the other is for, and whether or not it would be looked at.
+    let mut x509 = x509_key(&json!([]));
+    x509["kid"] = "a".into();
+    same(json!([x509, wit_key("a")]));
+    same(json!([wit_key("a"), {"kty": "XYZ", "kid": "a"}]));
+    assert_eq!(
+        parse(&json!({"keys": [jwt_key("a"), wit_key("b")]}))
+            .unwrap()
+            .wit()
+            .len(),
+        1
+    );
+    assert!(matches!(
+        bundle().with_wit(vec![wit("a")]),
+        Err(TrustError::SameKid { kid }) if kid == "a"
+    ));
+}
+
+#[test]
+fn spiffe_78_a_wit_key_needs_a_kid_and_a_use_in_the_right_case() {
+    let mut nameless = wit_key("x");
+    nameless.as_object_mut().unwrap().remove("kid");
+    for wrong in [nameless, wit_key("")] {
+        assert!(matches!(
+            parse(&json!({"keys": [wrong]})),
+            Err(TrustError::NoKid { .. })
+        ));
+    }
+    for use_ in ["WIT-SVID", "wit", "wit-svid "] {
+        let mut key = wit_key("x");
+        key["use"] = use_.into();
+        let read = parse(&json!({"keys": [key]})).unwrap();
+        assert!(read.wit().is_empty() && read.jwt().is_empty(), "{use_}");
+    }
+    let mut private = wit_key("a");
+    private["d"] = "AAAA".into();
+    assert!(matches!(
+        parse(&json!({"keys": [private]})),
+        Err(TrustError::JwtKey { index: 0, .. })
+    ));
+}
+
+#[test]
+fn wit_keys_count_towards_the_bound_of_a_bundle() {
+    let one = wit("x");
+    let many = (0..=Bundle::KEYS_MAX).map(|n| WitAuthority {
+        kid: n.to_string(),
+        ..one.clone()
+    });
+    assert!(matches!(
+        Bundle::empty(domain()).with_wit(many.collect()),
+        Err(TrustError::ManyKeys { .. })
+    ));
 }
 
 #[test]
