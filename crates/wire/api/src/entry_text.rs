@@ -80,7 +80,11 @@ pub struct ReadEntries {
 }
 
 impl ReadEntries {
-    fn all_or_faults(self) -> Result<Vec<PlacedEntry>, Vec<EntryFault>> {
+    /// The entries, if nothing stands in the text that is none.
+    ///
+    /// # Errors
+    /// Every fault, in order. Nothing is returned of a text that has one.
+    pub fn all_or_faults(self) -> Result<Vec<PlacedEntry>, Vec<EntryFault>> {
         if self.faults.is_empty() {
             Ok(self.entries)
         } else {
@@ -90,14 +94,6 @@ impl ReadEntries {
 }
 
 /// Reads entries from JSON lines, one document per line; empty lines are passed over.
-///
-/// # Errors
-/// Every fault of every line, in order. Nothing is returned of a file that has one.
-pub fn parse_entry_lines(text: &str) -> Result<Vec<PlacedEntry>, Vec<EntryFault>> {
-    read_entry_lines(text).all_or_faults()
-}
-
-/// As [`parse_entry_lines`], for whoever has more to say about the lines that can be read.
 #[must_use]
 pub fn read_entry_lines(text: &str) -> ReadEntries {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -109,15 +105,8 @@ pub fn read_entry_lines(text: &str) -> ReadEntries {
     gather(lines)
 }
 
-/// Reads entries from one JSON array.
-///
-/// # Errors
-/// Every fault of every element, `line` being its position from 1; or the one fault of the array itself.
-pub fn parse_entry_array(text: &str) -> Result<Vec<PlacedEntry>, Vec<EntryFault>> {
-    read_entry_array(text).all_or_faults()
-}
-
-/// As [`parse_entry_array`], for whoever has more to say about the elements that can be read.
+/// Reads entries from one JSON array. The `line` of a fault is the position of its element from 1, or, where the text is
+/// no array, the line of the text.
 #[must_use]
 pub fn read_entry_array(text: &str) -> ReadEntries {
     match serde_json::from_str::<Vec<&RawValue>>(text) {
@@ -392,7 +381,8 @@ mod tests {
     const GOOD: &str = r#"{"spiffe_id":"spiffe://dev.test/a","selectors":["unix:uid:1"],"x509_ttl":"1h"}"#;
 
     fn faults(text: &str) -> Vec<String> {
-        parse_entry_lines(text)
+        read_entry_lines(text)
+            .all_or_faults()
             .unwrap_err()
             .iter()
             .map(ToString::to_string)
@@ -402,13 +392,13 @@ mod tests {
     #[test]
     fn good_lines_keep_their_numbers() {
         let text = format!("\u{feff}{GOOD}\r\n\n  {GOOD}\n\n");
-        let entries = parse_entry_lines(&text).unwrap();
+        let entries = read_entry_lines(&text).all_or_faults().unwrap();
         assert_eq!(entries.iter().map(|e| e.line).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(
             entries[0].doc.x509_ttl,
             Some(core::time::Duration::from_secs(3600))
         );
-        assert_eq!(parse_entry_lines("").unwrap(), []);
+        assert_eq!(read_entry_lines("").all_or_faults().unwrap(), []);
         assert_eq!(parse_entry(GOOD).unwrap(), entries[0].doc);
         assert_eq!(serde_json::from_str::<EntryDoc>(GOOD).unwrap(), entries[0].doc);
     }
@@ -465,7 +455,8 @@ mod tests {
     #[test]
     fn columns_point_at_the_value() {
         let found =
-            parse_entry_lines(r#"{"spiffe_id":"spiffe://dev.test/a","selectors":["unix:uid:1"],"hint":7}"#)
+            read_entry_lines(r#"{"spiffe_id":"spiffe://dev.test/a","selectors":["unix:uid:1"],"hint":7}"#)
+                .all_or_faults()
                 .unwrap_err();
         assert_eq!(
             (found[0].column, found[0].field.as_deref()),
@@ -476,11 +467,13 @@ mod tests {
     #[test]
     fn arrays_are_read_alike() {
         let array = format!("[{GOOD}, {GOOD}]");
-        assert_eq!(parse_entry_array(&array).unwrap().len(), 2);
-        let found = parse_entry_array(&format!("[{GOOD}, {{}}]")).unwrap_err();
+        assert_eq!(read_entry_array(&array).all_or_faults().unwrap().len(), 2);
+        let found = read_entry_array(&format!("[{GOOD}, {{}}]"))
+            .all_or_faults()
+            .unwrap_err();
         assert!(found.iter().all(|f| f.line == 2) && found.len() == 2, "{found:?}");
-        assert_eq!(parse_entry_array("{}").unwrap_err().len(), 1);
-        assert_eq!(parse_entry_array("[").unwrap_err().len(), 1);
+        assert_eq!(read_entry_array("{}").all_or_faults().unwrap_err().len(), 1);
+        assert_eq!(read_entry_array("[").all_or_faults().unwrap_err().len(), 1);
     }
 
     #[test]
@@ -515,7 +508,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_input_panics_and_both_readers_agree(text in "\\PC{0,80}", cut in 0..200_usize) {
-            let _ = parse_entry_lines(&text);
+            let _ = read_entry_lines(&text).all_or_faults();
             let mut changed = GOOD.to_owned();
             changed.truncate(cut.min(GOOD.len()));
             changed.push_str(&text);

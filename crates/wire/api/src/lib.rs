@@ -6,7 +6,7 @@
 //!
 //! ```
 //! let lines = "{\"spiffe_id\":\"spiffe://dev.test/a\",\"selectors\":[\"unix:uid:1000\"]}\n";
-//! let entries = signet_api::parse_entry_lines(lines).expect("one good line");
+//! let entries = signet_api::read_entry_lines(lines).all_or_faults().expect("one good line");
 //! assert_eq!(entries[0].line, 1);
 //! ```
 
@@ -20,8 +20,8 @@ mod views;
 
 pub use entry::EntryDoc;
 pub use entry_text::{
-    ENTRIES_MAX, ENTRY_BYTES_MAX, EntryFault, PlacedEntry, ReadEntries, parse_entry, parse_entry_array,
-    parse_entry_lines, read_entry_array, read_entry_lines,
+    ENTRIES_MAX, ENTRY_BYTES_MAX, EntryFault, PlacedEntry, ReadEntries, parse_entry, read_entry_array,
+    read_entry_lines,
 };
 pub use error::{ApiError, REGISTER};
 pub use join::JoinString;
