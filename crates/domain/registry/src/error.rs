@@ -81,6 +81,12 @@ pub enum RegistryError {
         /// Its identity.
         id: SpiffeId,
     },
+    /// No such node, or another key is its newest: which of the two is nobody's business who lacks the key.
+    #[error("no node `{id}` with this key")]
+    NodeKeyUnknown {
+        /// The identity that was claimed.
+        id: SpiffeId,
+    },
     /// No such join token, or no longer: it expired, or the node that used it was evicted.
     #[error("join token is unknown: mistyped, or removed when it expired or its node was evicted")]
     JoinTokenUnknown,
@@ -167,6 +173,7 @@ register! {
     "SGRG017" "commit: outcome unknown" "look whether the change is there before repeating it"
     "SGRG018" "change log not readable" "see the server's health; look whether the change is there before repeating it"
     "SGRG019" "randomness" "see the server's log"
+    "SGRG020" "node: unknown, or by another key" "join the node with a new join string; a node is forgotten when it is evicted, or 30 days after its last svid ended"
 }
 
 impl Coded for RegistryError {
@@ -191,6 +198,7 @@ impl Coded for RegistryError {
             Self::Unknown(_) => "SGRG017",
             Self::Follow(_) => "SGRG018",
             Self::Crypto(_) => "SGRG019",
+            Self::NodeKeyUnknown { .. } => "SGRG020",
         }
     }
 

@@ -181,14 +181,35 @@ impl Registry {
         Ok(Binding::Commit(Box::new(batch)))
     }
 
-    /// Remembers the newest SVID of a node and the key it was issued for.
+    /// The node `id`, if `key`, of which the caller proved that it holds the private half, is its newest.
+    ///
+    /// This is how a node comes back whose SVID opens no door any more. It changes nothing: the node remains as it
+    /// attested itself, and what it may have is decided as for everybody.
     ///
     /// # Errors
-    /// [`RegistryError::NodeUnknown`], [`RegistryError::NodeBanned`], [`RegistryError::Changed`], and what a commit
-    /// can meet.
+    /// [`RegistryError::NodeKeyUnknown`] for a node that is unknown as for one with another key;
+    /// [`RegistryError::NodeBanned`], said to the holder of the key alone.
+    pub fn attest_with_key(&self, id: &SpiffeId, key: &PublicKey) -> Result<Arc<Node>, RegistryError> {
+        let key = key.fingerprint();
+        let node = self.read(|state| state.node(id).cloned());
+        match node.filter(|node| node.public_key_sha256 == key) {
+            None => Err(RegistryError::NodeKeyUnknown { id: id.clone() }),
+            Some(node) if node.banned.is_some() => Err(RegistryError::NodeBanned { id: id.clone() }),
+            Some(node) => Ok(node),
+        }
+    }
+
+    /// Remembers the newest SVID of a node and the key it was issued for, on condition that the node is still the
+    /// one that attested itself at `attested_at`: what was begun for a node that was evicted meanwhile, and joined
+    /// with another key, changes nothing of the new one.
+    ///
+    /// # Errors
+    /// [`RegistryError::NodeUnknown`], [`RegistryError::NodeKeyUnknown`] if it attested itself anew,
+    /// [`RegistryError::NodeBanned`], [`RegistryError::Changed`], and what a commit can meet.
     pub async fn record_node_svid(
         &self,
         id: &SpiffeId,
+        attested_at: UnixTime,
         key: &PublicKey,
         svid: NodeSvid,
         now: UnixTime,
@@ -197,6 +218,9 @@ impl Registry {
         let change = |node: &Node| {
             if node.banned.is_some() {
                 return Err(RegistryError::NodeBanned { id: id.clone() });
+            }
+            if node.attested_at != attested_at {
+                return Err(RegistryError::NodeKeyUnknown { id: id.clone() });
             }
             Ok(Node {
                 public_key_sha256,

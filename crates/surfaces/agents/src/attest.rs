@@ -10,6 +10,7 @@ use signet_id::SpiffeId;
 use signet_proto::agent::v1::{self, attest_request::Evidence};
 use signet_registry::NodeSvid;
 use signet_telemetry::RequestId;
+use signet_time::UnixTime;
 use signet_x509::Csr;
 use tonic::Request;
 use tracing::info;
@@ -17,7 +18,7 @@ use tracing::info;
 /// How long a node's SVID lives. An agent renews at half of it.
 const NODE_TTL: Duration = Duration::from_secs(3_600);
 
-/// Proves a node by a join token and gives it its first SVID.
+/// Proves a node, by a join token or as one that is known by its key, and gives it an SVID.
 pub(crate) async fn attest(
     agents: &Agents,
     request: &Request<v1::AttestRequest>,
@@ -29,16 +30,24 @@ pub(crate) async fn attest(
     let theirs = PeerHello::read(message.hello.as_ref().ok_or(AgentsError::NoHello)?)?;
     agents.series.skewed(theirs.now, now);
     let csr = Csr::parse(&message.csr)?;
-    // The token binds to the key that this very connection proved, so that nobody can bind it to another's.
+    // What is proved is proved of the key that this very connection proved, so that nobody can bind a token to, or
+    // come back with, another's.
     if csr.public_key != key {
         return Err(AgentsError::OtherKey);
     }
-    let Some(Evidence::JoinToken(token)) = &message.evidence else {
-        return Err(AgentsError::NoEvidence);
+    let (node, by) = match &message.evidence {
+        Some(Evidence::JoinToken(token)) => (
+            agents.registry.attest_with_token(token, &key, now).await?,
+            "join token",
+        ),
+        Some(Evidence::KnownNode(known)) => {
+            let id = SpiffeId::parse(&known.spiffe_id).map_err(AgentsError::NodeId)?;
+            (agents.registry.attest_with_key(&id, &key)?, "known key")
+        }
+        None => return Err(AgentsError::NoEvidence),
     };
-    let node = agents.registry.attest_with_token(token, &key, now).await?;
-    info!(%request_id, node = %node.id, software = theirs.software, "node attested");
-    let svid = issue_node(agents, &node.id, csr, request_id).await?;
+    info!(%request_id, node = %node.id, by, software = theirs.software, "node attested");
+    let svid = issue_node(agents, &node.id, node.attested_at, csr, request_id).await?;
     Ok(v1::AttestResponse {
         hello: Some(hello(&agents.software, now)),
         svid: Some(svid),
@@ -53,13 +62,14 @@ pub(crate) async fn renew(
     request_id: &RequestId,
 ) -> Result<v1::RenewResponse, AgentsError> {
     let csr = Csr::parse(&request.csr)?;
-    let svid = issue_node(agents, &node.id, csr, request_id).await?;
+    let svid = issue_node(agents, &node.id, node.attested_at, csr, request_id).await?;
     Ok(v1::RenewResponse { svid: Some(svid) })
 }
 
 async fn issue_node(
     agents: &Agents,
     id: &SpiffeId,
+    attested_at: UnixTime,
     csr: Csr,
     request_id: &RequestId,
 ) -> Result<v1::NodeSvid, AgentsError> {
@@ -83,10 +93,10 @@ async fn issue_node(
         serial: svid.serial.hex(),
         not_after: svid.not_after,
     };
-    // A ban that came meanwhile is found here, and what was issued is dropped.
+    // A ban or an eviction that came meanwhile is found here, and what was issued is dropped.
     agents
         .registry
-        .record_node_svid(id, &key, remembered, now)
+        .record_node_svid(id, attested_at, &key, remembered, now)
         .await?;
     Ok(v1::NodeSvid {
         spiffe_id: svid.id.to_string(),

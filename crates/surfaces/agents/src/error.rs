@@ -3,6 +3,7 @@ use crate::metrics::Reason;
 use signet_authority::IssueError;
 use signet_fault::{Coded, Entry, chain, remedy_of};
 use signet_feed::FeedError;
+use signet_id::IdError;
 use signet_keys::KeysError;
 use signet_record::RecordError;
 use signet_registry::RegistryError;
@@ -46,8 +47,11 @@ pub enum AgentsError {
     #[error("the certificate request is for another key than the connection's certificate")]
     OtherKey,
     /// Nothing proves the node.
-    #[error("attest with a join token")]
+    #[error("attest with a join token, or as a node that is known by its key")]
     NoEvidence,
+    /// The node claims an identity that is none.
+    #[error("`known_node.spiffe_id`")]
+    NodeId(#[source] IdError),
     /// The first message is missing.
     #[error("the first message is not a hello")]
     NoHello,
@@ -157,6 +161,11 @@ pub const REGISTER: &[Entry] = &[
         "agent: certificate unreadable",
         "connect with the node's svid",
     ),
+    entry(
+        "SGAS014",
+        "agent: not a spiffe id",
+        "send the identity that the node was given when it joined",
+    ),
 ];
 
 impl Coded for AgentsError {
@@ -175,6 +184,7 @@ impl Coded for AgentsError {
             Self::Item { .. } => "SGAS011",
             Self::Stopping => "SGAS012",
             Self::Certificate(_) => "SGAS013",
+            Self::NodeId(_) => "SGAS014",
             Self::Feed(e) => e.code(),
             Self::Csr(e) => e.code(),
             Self::Registry(e) => e.code(),
@@ -208,6 +218,7 @@ impl AgentsError {
                 Code::PermissionDenied
             }
             Self::NoEvidence
+            | Self::NodeId(_)
             | Self::NoHello
             | Self::ItemCount { .. }
             | Self::Item { .. }
@@ -247,9 +258,11 @@ impl AgentsError {
             Self::SvidExpired { .. } | Self::SvidSuperseded => Reason::Svid,
             Self::NotAdmitted { .. } => Reason::Node,
             Self::OtherKey => Reason::Key,
-            Self::Registry(RegistryError::NodeBanned { .. } | RegistryError::NodeUnknown { .. }) => {
-                Reason::Node
-            }
+            Self::Registry(
+                RegistryError::NodeBanned { .. }
+                | RegistryError::NodeUnknown { .. }
+                | RegistryError::NodeKeyUnknown { .. },
+            ) => Reason::Node,
             Self::Registry(_) => Reason::Token,
             _ => Reason::Other,
         })
@@ -281,9 +294,10 @@ fn registry_code(error: &RegistryError) -> Code {
         E::JoinTokenUnknown | E::JoinTokenExpired { .. } | E::JoinTokenBound | E::NodeBanned { .. } => {
             Code::PermissionDenied
         }
-        E::NodeUnknown { .. } | E::IdentityOfEntry { .. } | E::IdentityOfNode { .. } => {
-            Code::PermissionDenied
-        }
+        E::NodeUnknown { .. }
+        | E::NodeKeyUnknown { .. }
+        | E::IdentityOfEntry { .. }
+        | E::IdentityOfNode { .. } => Code::PermissionDenied,
         E::Changed | E::Contended { .. } => Code::Aborted,
         E::Commit(_) | E::Unknown(_) | E::Follow(_) => Code::Unavailable,
         _ => Code::Internal,

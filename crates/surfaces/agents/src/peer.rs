@@ -2,7 +2,6 @@
 
 use crate::AgentsError;
 use crate::agents::Agents;
-use signet_check::x509::VerifiedX509Svid;
 use signet_crypto::PublicKey;
 use signet_decision::{Action, Verdict};
 use signet_id::SpiffeId;
@@ -19,6 +18,8 @@ pub(crate) struct NodePeer {
     pub(crate) not_after: UnixTime,
     /// The begin of that SVID.
     not_before: UnixTime,
+    /// Since when the node is who it is: when it last proved itself.
+    pub(crate) attested_at: UnixTime,
 }
 
 /// The key that a connection proved to hold, and nothing more.
@@ -38,22 +39,24 @@ impl NodePeer {
             Some(PeerIdentity::ProofOfPossession(_)) => return Err(AgentsError::OnlyAttest),
             _ => return Err(AgentsError::NoIdentity),
         };
-        let peer = Self::read(svid)?;
-        peer.check(agents, action)?;
-        Ok(peer)
-    }
-
-    fn read(svid: &VerifiedX509Svid) -> Result<Self, AgentsError> {
         let leaf = Certificate::parse(&svid.leaf).map_err(AgentsError::Certificate)?;
-        Ok(Self {
+        let mut peer = Self {
             id: svid.id.clone(),
             not_after: svid.not_after,
             not_before: leaf.not_before(),
-        })
+            attested_at: UnixTime::EPOCH,
+        };
+        peer.attested_at = peer.admitted(agents, action)?;
+        Ok(peer)
     }
 
     /// Whether the node may do `action` now. A connection outlives what its handshake proved, so each call asks.
     pub(crate) fn check(&self, agents: &Agents, action: Action) -> Result<(), AgentsError> {
+        self.admitted(agents, action).map(drop)
+    }
+
+    /// When the node last proved itself, if it may do `action` now.
+    fn admitted(&self, agents: &Agents, action: Action) -> Result<UnixTime, AgentsError> {
         let now = agents.clock.now();
         if now >= self.not_after {
             let late_s = now.since(self.not_after).as_secs();
@@ -63,15 +66,17 @@ impl NodePeer {
             let attested_at = state.node(&self.id).map(|node| node.attested_at);
             (state.node_entitlement(&self.id, action), attested_at)
         });
-        if decision.verdict() != Verdict::Allow {
-            let needs = decision.would_allow().join(" and ");
-            return Err(AgentsError::NotAdmitted { needs });
-        }
+        let attested_at = match (decision.verdict(), attested_at) {
+            (Verdict::Allow, Some(at)) => at,
+            _ => {
+                let needs = decision.would_allow().join(" and ");
+                return Err(AgentsError::NotAdmitted { needs });
+            }
+        };
         // An SVID that the node got before it was evicted, or before its name went to another key, is void.
-        let begun = self.not_before + signet_authority::limits::BACKDATE;
-        if attested_at.is_some_and(|at| begun < at.floor_secs()) {
+        if self.not_before + signet_authority::limits::BACKDATE < attested_at.floor_secs() {
             return Err(AgentsError::SvidSuperseded);
         }
-        Ok(())
+        Ok(attested_at)
     }
 }

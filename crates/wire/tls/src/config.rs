@@ -102,7 +102,8 @@ impl ClientTls {
         Self::with_verifier(identity, clock, Arc::new(verifier))
     }
 
-    /// For the first contact with a server of `trust_domain`, of which a join string gave the hashes of the roots.
+    /// For a contact without an SVID, the first one with a server of `trust_domain` or that of a node which comes
+    /// back: the roots are known by their hashes, from a join string or a kept bundle.
     ///
     /// The server's chain must contain a root with one of `root_hashes` (SHA-256 of its DER), lead to it, and begin
     /// with an identity below `/signet/server/`.

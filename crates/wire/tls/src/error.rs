@@ -52,14 +52,15 @@ pub enum TlsError {
     /// The peer's self-signed certificate cannot be used.
     #[error("peer's self-signed certificate")]
     Proof(#[source] X509Error),
-    /// No certificate of the server's chain has one of the hashes in the join string.
+    /// No certificate of the server's chain has one of the hashes by which its root is known.
     #[error(
-        "a join string of another root: the server of `{trust_domain}` shows none of the {hashes} roots in it"
+        "another root: the server of `{trust_domain}` shows none of the {hashes} that the join string, or the kept \
+         bundle, names"
     )]
     OtherRoot {
-        /// The trust domain in the join string.
+        /// The trust domain of the join string or the kept identity.
         trust_domain: TrustDomain,
-        /// How many hashes the join string has.
+        /// How many hashes there are.
         hashes: usize,
     },
 }

@@ -1,6 +1,7 @@
 use crate::{draft, empty, id, key, open, origin};
-use signet_crypto::digest;
+use signet_crypto::{PublicKey, digest};
 use signet_fault::Coded;
+use signet_id::SpiffeId;
 use signet_registry::{JoinTokenWish, NODE_KEPT, NodeSvid, RegistryError};
 use signet_store::faulty::{Fault, FaultyLog, Op};
 use signet_store::{ChangeLog, Origin, Tail, memory::MemoryLog};
@@ -274,7 +275,7 @@ async fn a_banned_node_stays_out_until_it_is_evicted() {
     for error in [
         registry.attest_with_token(&text, &key, START).await.unwrap_err(),
         registry
-            .record_node_svid(&node.id, &key, svid.clone(), START)
+            .record_node_svid(&node.id, START, &key, svid.clone(), START)
             .await
             .unwrap_err(),
     ] {
@@ -296,10 +297,83 @@ async fn a_banned_node_stays_out_until_it_is_evicted() {
         .await
         .unwrap();
     let known = registry
-        .record_node_svid(&node.id, &key, svid.clone(), START)
+        .record_node_svid(&node.id, START, &key, svid.clone(), START)
         .await
         .unwrap();
     assert_eq!(known.svid, Some(svid));
+}
+
+#[tokio::test]
+async fn a_node_comes_back_by_its_newest_key_and_by_no_other() {
+    let (_, registry) = empty().await;
+    let (secret, _) = registry
+        .create_join_token(&JoinTokenWish::default(), origin())
+        .await
+        .unwrap();
+    let (first, newest, foreign) = (key(), key(), key());
+    let node = registry
+        .attest_with_token(&secret.expose(), &first, START)
+        .await
+        .unwrap();
+    // Before it had any SVID, too: the answer with the first one may have been lost.
+    assert_eq!(registry.attest_with_key(&node.id, &first).unwrap().id, node.id);
+    let svid = NodeSvid {
+        serial: "01".into(),
+        not_after: START + TEN_MINUTES,
+    };
+    let renewed = registry
+        .record_node_svid(&node.id, START, &newest, svid, START)
+        .await
+        .unwrap();
+    assert_eq!(registry.attest_with_key(&node.id, &newest).unwrap(), renewed);
+    let unknown = |id: &SpiffeId, key: &PublicKey| {
+        let error = registry.attest_with_key(id, key).unwrap_err();
+        assert!(matches!(error, RegistryError::NodeKeyUnknown { .. }), "{error}");
+        error.to_string().replace(id.as_str(), "ID")
+    };
+    // An older key, another's key, and a node that does not exist are answered alike.
+    let words = unknown(&node.id, &first);
+    assert_eq!(unknown(&node.id, &foreign), words);
+    assert_eq!(unknown(&id("/hosts/nowhere"), &newest), words);
+    // That it is banned is for the node alone to know; an eviction is final.
+    registry.ban_node(&node.id, "stolen", origin()).await.unwrap();
+    assert_eq!(unknown(&node.id, &foreign), words);
+    let error = registry.attest_with_key(&node.id, &newest).unwrap_err();
+    assert!(matches!(error, RegistryError::NodeBanned { .. }), "{error}");
+    registry.evict_node(&node.id, origin()).await.unwrap();
+    assert_eq!(unknown(&node.id, &newest), words);
+}
+
+#[tokio::test]
+async fn an_svid_begun_before_the_node_joined_anew_is_not_recorded() {
+    let (_, registry) = empty().await;
+    let wish = JoinTokenWish {
+        spiffe_id: Some(id("/hosts/one").to_string()),
+        ttl: None,
+    };
+    let (old, new) = (key(), key());
+    let (secret, _) = registry.create_join_token(&wish, origin()).await.unwrap();
+    let before = registry
+        .attest_with_token(&secret.expose(), &old, START)
+        .await
+        .unwrap();
+    registry.evict_node(&before.id, origin()).await.unwrap();
+    let (secret, _) = registry.create_join_token(&wish, origin()).await.unwrap();
+    let later = START + Duration::from_millis(1);
+    let after = registry
+        .attest_with_token(&secret.expose(), &new, later)
+        .await
+        .unwrap();
+    let svid = NodeSvid {
+        serial: "01".into(),
+        not_after: START + TEN_MINUTES,
+    };
+    let error = registry
+        .record_node_svid(&before.id, before.attested_at, &old, svid, later)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RegistryError::NodeKeyUnknown { .. }), "{error}");
+    assert_eq!(registry.attest_with_key(&after.id, &new).unwrap(), after);
 }
 
 #[tokio::test]

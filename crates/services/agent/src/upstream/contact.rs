@@ -1,60 +1,103 @@
-//! The first contact: a node without identity, a join string, a server known by its root's hash.
+//! Contact without an SVID: a node that has none yet and joins, or one whose SVID opens no door any more. The server
+//! is known by its root's hash, the node by a key that it proves, and by what it brings.
 
 use super::files::StateDir;
-use super::node::{self, Node};
+use super::node::{self, Known, Node};
 use super::{SOFTWARE, denied};
 use crate::AgentError;
 use signet_api::JoinString;
+use signet_crypto::LocalKey;
 use signet_feed::{PeerHello, bundle_from_proto, hello};
+use signet_id::TrustDomain;
 use signet_net::client::channel;
 use signet_proto::agent::v1::agent_client::AgentClient;
 use signet_proto::agent::v1::attest_request::Evidence;
-use signet_proto::agent::v1::{AttestRequest, NodeSvid};
+use signet_proto::agent::v1::{AttestRequest, KnownNode, NodeSvid};
 use signet_time::SharedClock;
 use signet_tls::{ClientTls, LiveIdentity};
 use std::sync::Arc;
 use tracing::info;
 
-/// Joins with `join` at the first of `servers` that answers.
+/// Who comes, and whom it expects.
+pub(super) struct Visit<'a> {
+    key: Arc<LocalKey>,
+    evidence: Evidence,
+    trust_domain: &'a TrustDomain,
+    /// SHA-256 of the roots that the server may have.
+    roots: &'a [[u8; 32]],
+    /// What is done, for the log.
+    deed: &'static str,
+}
+
+impl<'a> Visit<'a> {
+    /// A node that joins.
+    ///
+    /// # Errors
+    /// What keeps a key from being made or kept, a join string with a token that is not text.
+    pub(super) fn join(join: &'a JoinString, state: Option<&StateDir>) -> Result<Self, AgentError> {
+        let token = core::str::from_utf8(join.token.expose())
+            .map_err(|_| AgentError::Server("the join string's token is not text".to_owned()))?;
+        Ok(Self {
+            key: Arc::new(node::key(state)?),
+            evidence: Evidence::JoinToken(token.to_owned()),
+            trust_domain: &join.trust_domain,
+            roots: &join.root_hashes,
+            deed: "joined",
+        })
+    }
+
+    /// A node that its server knows.
+    pub(super) fn comeback(known: &'a Known) -> Self {
+        Self {
+            key: Arc::clone(&known.key),
+            evidence: Evidence::KnownNode(KnownNode {
+                spiffe_id: known.id.to_string(),
+            }),
+            trust_domain: known.id.trust_domain(),
+            roots: &known.roots,
+            deed: "came back by its key",
+        }
+    }
+}
+
+/// Attests at the first of `servers` that answers.
 ///
 /// # Errors
 /// [`AgentError::JoinRefused`], [`AgentError::NodeRefused`] or [`AgentError::Server`] where trying again is of no use,
 /// [`AgentError::Issue`] (`Away`) where nobody answered.
 pub(super) async fn attest(
-    join: &JoinString,
+    visit: &Visit<'_>,
     servers: &[String],
     state: Option<&StateDir>,
     clock: &SharedClock,
 ) -> Result<Node, AgentError> {
-    let key = node::key(state)?;
-    let csr = signet_x509::make_csr(&key, None, &[]).map_err(AgentError::Certificate)?;
-    let token = core::str::from_utf8(join.token.expose())
-        .map_err(|_| AgentError::Server("the join string's token is not text".to_owned()))?;
-    let mut away = None;
+    let key = &visit.key;
+    let csr = signet_x509::make_csr(key, None, &[]).map_err(AgentError::Certificate)?;
+    let (mut refused, mut away) = (None, None);
     for server in servers {
-        let own = signet_x509::self_signed_node(&key, clock.now()).map_err(AgentError::Certificate)?;
-        let tls = LiveIdentity::new(vec![own], &key).and_then(|shown| {
-            let roots = join.root_hashes.clone();
-            ClientTls::pinned_join(
-                Arc::new(shown),
-                roots,
-                join.trust_domain.clone(),
-                Arc::clone(clock),
-            )
+        let own = signet_x509::self_signed_node(key, clock.now()).map_err(AgentError::Certificate)?;
+        let tls = LiveIdentity::new(vec![own], key).and_then(|shown| {
+            let (roots, trust_domain) = (visit.roots.to_vec(), visit.trust_domain.clone());
+            ClientTls::pinned_join(Arc::new(shown), roots, trust_domain, Arc::clone(clock))
         });
         let tls = tls.map_err(|e| AgentError::Server(signet_fault::chain(&e)))?;
         let request = AttestRequest {
             hello: Some(hello(SOFTWARE, clock.now())),
-            evidence: Some(Evidence::JoinToken(token.to_owned())),
+            evidence: Some(visit.evidence.clone()),
             csr: csr.clone().into(),
         };
         let mut client = AgentClient::new(channel::tls(server.clone(), tls.config()));
         let response = match tokio::time::timeout(super::CALL_TIMEOUT, client.attest(request)).await {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => match denied(&status) {
-                Some(error) => return Err(error),
+                // Another server may know better: this one may be a stranger, or behind.
+                Some(error) => {
+                    info!(%server, %error, "refused at this server");
+                    refused.get_or_insert(error);
+                    continue;
+                }
                 None => {
-                    info!(%server, error = %super::told(&status), "cannot join at this server");
+                    info!(%server, error = %super::told(&status), "cannot attest at this server");
                     away = Some(super::told(&status));
                     continue;
                 }
@@ -70,33 +113,33 @@ pub(super) async fn attest(
         let svid = response
             .svid
             .ok_or_else(|| AgentError::Server("it sent no identity".to_owned()))?;
-        check_pinned(join, &svid)?;
+        check_pinned(visit.roots, &svid)?;
         let node = Node::issued(
-            key,
+            Arc::clone(key),
             svid,
-            &join.trust_domain,
+            visit.trust_domain,
             servers.to_vec(),
             state.cloned(),
             clock.now(),
         )?;
-        info!(node = %node.id, %server, "joined");
+        info!(node = %node.id, %server, "{}", visit.deed);
         return Ok(node);
+    }
+    if let Some(error) = refused {
+        return Err(error);
     }
     Err(crate::IssueError::Away(away.unwrap_or_else(|| "there is no server to call".to_owned())).into())
 }
 
-/// The bundle that will be relied on from now on holds a root that the join string named.
-fn check_pinned(join: &JoinString, svid: &NodeSvid) -> Result<(), AgentError> {
+/// The bundle that will be relied on from now on holds a root by which the server was known.
+fn check_pinned(roots: &[[u8; 32]], svid: &NodeSvid) -> Result<(), AgentError> {
     let bundle = svid.bundle.as_ref().map(bundle_from_proto);
-    let pinned = |certificate: &[u8]| {
-        join.root_hashes
-            .contains(&signet_crypto::digest::sha256(certificate))
-    };
+    let pinned = |certificate: &[u8]| roots.contains(&signet_crypto::digest::sha256(certificate));
     match bundle {
         Some(Ok(bundle)) if bundle.x509().iter().any(|a| pinned(&a.certificate)) => Ok(()),
         Some(Err(error)) => Err(AgentError::Server(error.to_string())),
         _ => Err(AgentError::Server(
-            "a bundle without any root of the join string".to_owned(),
+            "a bundle without any root by which it was known".to_owned(),
         )),
     }
 }

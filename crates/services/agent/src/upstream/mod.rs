@@ -10,12 +10,14 @@ use crate::metrics::Series;
 use crate::settings::Pace;
 use crate::{AgentError, IssueError, IssueFuture, Issuer};
 use arc_swap::ArcSwapOption;
+use contact::Visit;
 use files::StateDir;
-use node::Node;
+use node::{Kept, Known, Node};
 use session::End;
 use signet_api::JoinString;
 use signet_fault::Coded as _;
 use signet_feed::NodeState;
+use signet_id::SpiffeId;
 use signet_net::CancellationToken;
 use signet_net::client::channel::transport_cause;
 use signet_proto::agent::v1::agent_client::AgentClient;
@@ -85,7 +87,7 @@ pub(crate) struct Upstream {
     join: Option<JoinString>,
     /// Those of the settings; empty: those that came with the identity.
     servers: Vec<String>,
-    node: Option<Node>,
+    node: Standing,
 }
 
 impl Upstream {
@@ -106,13 +108,16 @@ impl Upstream {
             None => None,
         };
         // A join string for another domain means another domain.
-        let node = kept.filter(|node| {
+        let ours = |id: &SpiffeId| {
             join.as_ref()
-                .is_none_or(|join| node.id.trust_domain() == &join.trust_domain)
-        });
-        if node.is_none() && join.is_none() {
-            return Err(AgentError::NothingToJoinWith);
-        }
+                .is_none_or(|join| id.trust_domain() == &join.trust_domain)
+        };
+        let node = match kept {
+            Some(Kept::Good(node)) if ours(&node.id) => Standing::Good(node),
+            Some(Kept::Stale(known)) if ours(&known.id) => Standing::Known(known),
+            _ if join.is_none() => return Err(AgentError::NothingToJoinWith),
+            _ => Standing::Stranger,
+        };
         Ok(Self {
             state,
             remote,
@@ -143,15 +148,17 @@ impl Upstream {
         let mut failures = 0;
         let mut turn = 0;
         loop {
-            let node = match self.node.take() {
-                Some(node) => node,
-                None => self.join().await?,
+            let node = match core::mem::replace(&mut self.node, Standing::Stranger) {
+                // An SVID that has expired opens no door.
+                Standing::Good(node) if node.not_after() <= self.state.clock.now() => {
+                    info!("the node's identity has expired");
+                    self.enter(Some(node.known())).await?
+                }
+                Standing::Good(node) => node,
+                Standing::Known(known) => self.enter(Some(known)).await?,
+                Standing::Stranger => self.enter(None).await?,
             };
-            let servers = if self.servers.is_empty() {
-                &node.servers
-            } else {
-                &self.servers
-            };
+            let servers = self.servers(&node.servers);
             let Some(server) = servers.get(turn % servers.len().max(1)).cloned() else {
                 return Err(AgentError::Server("there is no server to call".to_owned()));
             };
@@ -160,65 +167,97 @@ impl Upstream {
             if served {
                 failures = 0;
             }
-            let expired = node.not_after() <= self.state.clock.now();
-            let mut keep = Some(node);
-            let pause = match end {
-                End::Renewed => Duration::ZERO,
-                End::GoingAway(pause) => {
-                    turn += 1;
-                    scatter(pause)
-                }
+            if !matches!(end, End::Renewed) {
+                turn += 1;
+            }
+            let (standing, pause) = match end {
+                End::Renewed => (Standing::Good(node), Duration::ZERO),
+                End::GoingAway(pause) => (Standing::Good(node), scatter(pause)),
                 End::Broken(why) => {
-                    turn += 1;
                     let pause = self.state.backoff(failures);
                     warn!(%server, why, retry_ms = pause.as_millis(), "not connected");
-                    pause
+                    (Standing::Good(node), pause)
+                }
+                End::Unheard(why) => {
+                    let pause = self.state.backoff(failures);
+                    warn!(
+                        %server,
+                        why,
+                        retry_ms = pause.as_millis(),
+                        "no connection by the node's svid, trying the node's key"
+                    );
+                    (Standing::Known(node.known()), pause)
                 }
                 End::Refused(why) => {
-                    turn += 1;
-                    // Evicted, it may join anew if somebody gave it the means; that is refused for good, or works.
-                    if self.join.is_some() {
-                        error!(%server, error = %why, "the server does not serve this node, joining anew");
-                        keep = None;
-                        self.state.backoff(failures)
-                    } else {
-                        error!(
-                            %server,
-                            error = %why,
-                            code = why.code(),
-                            "the server does not serve this node: if it was evicted, start it with a new join string"
-                        );
-                        self.state.pace.retry_max
-                    }
+                    let pause = self.state.backoff(failures);
+                    warn!(
+                        %server,
+                        error = %why,
+                        code = why.code(),
+                        retry_ms = pause.as_millis(),
+                        "the server does not serve this node"
+                    );
+                    (Standing::Known(node.known()), pause)
                 }
             };
-            // An SVID that has expired opens no door; only joining anew can.
-            if expired && self.join.is_some() {
-                info!("the node's identity has expired, joining anew");
-                keep = None;
-            } else if expired {
-                error!("the node's identity has expired and there is no join string: join this node anew");
-            }
-            self.node = keep;
+            self.node = standing;
             failures = failures.saturating_add(1);
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Joins, however long it takes for a server to answer.
-    async fn join(&self) -> Result<Node, AgentError> {
-        let join = self.join.as_ref().ok_or(AgentError::NothingToJoinWith)?;
-        let servers = if self.servers.is_empty() {
-            &join.servers
+    /// Those of the settings, else `own`.
+    fn servers<'a>(&'a self, own: &'a [String]) -> &'a [String] {
+        if self.servers.is_empty() {
+            own
         } else {
             &self.servers
-        };
+        }
+    }
+
+    /// Comes back as the node that the server knows, else joins, however long it takes for a server to answer.
+    async fn enter(&self, known: Option<Known>) -> Result<Node, AgentError> {
+        if let Some(known) = known
+            && let Some(node) = self.come_back(&known).await?
+        {
+            return Ok(node);
+        }
+        let join = self.join.as_ref().ok_or(AgentError::NothingToJoinWith)?;
+        let visit = Visit::join(join, self.files.as_ref())?;
+        self.attest(&visit, self.servers(&join.servers)).await
+    }
+
+    /// `None` if the server does not know the node any more, and there is a join string to try.
+    async fn come_back(&self, known: &Known) -> Result<Option<Node>, AgentError> {
+        let visit = Visit::comeback(known);
+        loop {
+            let refused = match self.attest(&visit, self.servers(&known.servers)).await {
+                Err(e @ (AgentError::NodeRefused { .. } | AgentError::Server(_))) => e,
+                outcome => return outcome.map(Some),
+            };
+            if self.join.is_some() {
+                warn!(node = %known.id, error = %refused, "cannot come back as the node that this was, joining anew");
+                return Ok(None);
+            }
+            // What it has is served on from memory, and somebody may yet mend it at the server.
+            error!(
+                node = %known.id,
+                error = %refused,
+                code = refused.code(),
+                "cannot come back as the node that this was, and there is no join string: start it with a new one"
+            );
+            tokio::time::sleep(self.state.pace.retry_max).await;
+        }
+    }
+
+    /// Attests at one of `servers`, until one answers.
+    async fn attest(&self, visit: &Visit<'_>, servers: &[String]) -> Result<Node, AgentError> {
         let mut failures = 0;
         loop {
-            match contact::attest(join, servers, self.files.as_ref(), &self.state.clock).await {
+            match contact::attest(visit, servers, self.files.as_ref(), &self.state.clock).await {
                 Err(AgentError::Issue(IssueError::Away(why))) => {
                     let pause = self.state.backoff(failures);
-                    warn!(why, retry_ms = pause.as_millis(), "cannot join yet");
+                    warn!(why, retry_ms = pause.as_millis(), "no server to attest at yet");
                     failures = failures.saturating_add(1);
                     tokio::time::sleep(pause).await;
                 }
@@ -226,6 +265,16 @@ impl Upstream {
             }
         }
     }
+}
+
+/// What the node is, seen from here.
+enum Standing {
+    /// It has an SVID.
+    Good(Node),
+    /// The server may know it by its key.
+    Known(Known),
+    /// It has to join.
+    Stranger,
 }
 
 /// The refusal that `status` is; `None` where trying again may help.

@@ -4,7 +4,7 @@ use super::files::{NodeFile, StateDir};
 use crate::AgentError;
 use crate::identity::scatter;
 use arc_swap::ArcSwap;
-use signet_crypto::{KeyKind, LocalKey};
+use signet_crypto::{KeyKind, LocalKey, digest};
 use signet_feed::bundle_from_proto;
 use signet_id::{SpiffeId, TrustDomain};
 use signet_proto::agent::v1::NodeSvid;
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A node that has joined: its key, its SVID, and what it verifies its servers with.
 pub(super) struct Node {
     pub(super) id: SpiffeId,
-    pub(super) key: LocalKey,
+    pub(super) key: Arc<LocalKey>,
     pub(super) servers: Vec<String>,
     /// What is shown to servers; renewed in place.
     pub(super) shown: Arc<LiveIdentity>,
@@ -25,6 +25,22 @@ pub(super) struct Node {
     pub(super) trust: Arc<ArcSwap<TrustView>>,
     state: Option<StateDir>,
     times: Mutex<Times>,
+}
+
+/// A node as the server knows it: by name and key, whatever its SVID is worth.
+pub(super) struct Known {
+    pub(super) id: SpiffeId,
+    pub(super) key: Arc<LocalKey>,
+    /// SHA-256 of the roots that its servers may have: those of the kept bundle that are not tainted.
+    pub(super) roots: Vec<[u8; 32]>,
+    pub(super) servers: Vec<String>,
+}
+
+/// What a state directory held.
+pub(super) enum Kept {
+    Good(Node),
+    /// With an SVID that has expired, or does not stand before the bundle beside it.
+    Stale(Known),
 }
 
 #[derive(Clone, Copy)]
@@ -49,36 +65,60 @@ pub(super) fn key(state: Option<&StateDir>) -> Result<LocalKey, AgentError> {
 }
 
 impl Node {
-    /// The node as it was kept, if it was and its SVID is still good.
-    pub(super) fn kept(state: &StateDir, now: UnixTime) -> Result<Option<Self>, AgentError> {
+    /// The node as it was kept, if it was.
+    ///
+    /// # Errors
+    /// What keeps the files from being read.
+    pub(super) fn kept(state: &StateDir, now: UnixTime) -> Result<Option<Kept>, AgentError> {
         let (Some(key), Some(file)) = (state.key()?, state.node()?) else {
             return Ok(None);
         };
         let broken = || AgentError::Server("the kept identity cannot be read".to_owned());
         let chain = signet_x509::pem::parse_certs(file.chain.as_bytes()).map_err(|_| broken())?;
         let bundle = file.bundle().ok_or_else(broken)?;
-        let trust_domain = file.trust_domain.clone();
-        match Self::new(
-            key,
+        let known = Known {
+            id: identity(&chain).ok_or_else(broken)?,
+            key: Arc::new(key),
+            roots: roots(&bundle),
+            servers: file.servers,
+        };
+        let made = Self::new(
+            Arc::clone(&known.key),
             chain,
             bundle,
-            &trust_domain,
-            file.servers,
+            &file.trust_domain,
+            known.servers.clone(),
             Some(state.clone()),
             now,
-        ) {
-            Ok(node) => Ok(Some(node)),
-            // Expired, most likely: the node was away for long. It joins anew if it can.
+        );
+        match made {
+            Ok(node) => Ok(Some(Kept::Good(node))),
+            // Expired, most likely: the node was away for long.
             Err(error) => {
-                tracing::warn!(%error, "the kept node identity is of no more use");
-                Ok(None)
+                tracing::warn!(%error, "the kept node identity opens no door any more");
+                Ok(Some(Kept::Stale(known)))
             }
+        }
+    }
+
+    /// What it can prove itself with when its SVID is of no more use.
+    pub(super) fn known(&self) -> Known {
+        Known {
+            id: self.id.clone(),
+            key: Arc::clone(&self.key),
+            roots: self
+                .trust
+                .load()
+                .own_bundle()
+                .map(|b| roots(b))
+                .unwrap_or_default(),
+            servers: self.servers.clone(),
         }
     }
 
     /// The node that a server made of `key`.
     pub(super) fn issued(
-        key: LocalKey,
+        key: Arc<LocalKey>,
         svid: NodeSvid,
         trust_domain: &TrustDomain,
         servers: Vec<String>,
@@ -102,7 +142,7 @@ impl Node {
     }
 
     fn new(
-        key: LocalKey,
+        key: Arc<LocalKey>,
         chain: Vec<Der>,
         bundle: Bundle,
         trust_domain: &TrustDomain,
@@ -195,6 +235,21 @@ impl Node {
             chain,
             bundle,
         ))
+    }
+}
+
+fn roots(bundle: &Bundle) -> Vec<[u8; 32]> {
+    let good = bundle.x509().iter().filter(|authority| !authority.tainted);
+    good.map(|authority| digest::sha256(&authority.certificate))
+        .collect()
+}
+
+/// Whom the leaf names. Nothing relies on it but the question to the server whether it knows this node by its key.
+fn identity(chain: &[Der]) -> Option<SpiffeId> {
+    let leaf = signet_x509::Certificate::parse(chain.first()?).ok()?;
+    match leaf.uri_names() {
+        [one] => SpiffeId::parse(one).ok(),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use super::node::Node;
 use super::{Remote, SOFTWARE, State, denied, told};
 use crate::{AgentError, IssueError};
 use signet_feed::{Event, MESSAGE_BYTES_MAX, Replica, hello};
-use signet_net::client::channel;
+use signet_net::client::channel::{self, transport_cause};
 use signet_proto::agent::v1::agent_client::AgentClient;
 use signet_proto::agent::v1::sync_request::Message;
 use signet_proto::agent::v1::{Applied, RenewRequest, SyncRequest};
@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
+use tonic_types::StatusExt as _;
 use tracing::{info, warn};
 
 /// Why a session ended.
@@ -24,6 +25,10 @@ pub(super) enum End {
     GoingAway(Duration),
     /// It broke, or never began.
     Broken(String),
+    /// It broke before the server had said anything, though there was one. So it is with a server that does not take
+    /// the SVID, for in TLS 1.3 the client is done before its certificate is looked at; and with a server whose
+    /// certificate does not stand before the kept bundle.
+    Unheard(String),
     /// The server does not know this node, or knows it as one that must not be served.
     Refused(AgentError),
 }
@@ -75,7 +80,7 @@ async fn follow(
     let opened = tokio::time::timeout(super::CALL_TIMEOUT, client.sync(ReceiverStream::new(outgoing))).await;
     let mut stream = match opened {
         Ok(Ok(response)) => response.into_inner(),
-        Ok(Err(status)) => return ended(&status),
+        Ok(Err(status)) => return unopened(&status),
         Err(_) => return End::Broken("no answer in time".to_owned()),
     };
     let mut replica = Replica::new(node.trust.load().own().clone());
@@ -147,6 +152,17 @@ fn ended(status: &tonic::Status) -> End {
     match denied(status) {
         Some(error) => End::Refused(error),
         None => End::Broken(told(status)),
+    }
+}
+
+fn unopened(status: &tonic::Status) -> End {
+    // A server that speaks says so with a code of its own; where none was reached, there is a cause, which is ours
+    // if it was reached and not believed.
+    let is_said = status.get_details_error_info().is_some();
+    let is_reached = transport_cause(status).is_none_or(|cause| signet_tls::cause(cause).is_some());
+    match ended(status) {
+        End::Broken(why) if is_reached && !is_said => End::Unheard(why),
+        end => end,
     }
 }
 

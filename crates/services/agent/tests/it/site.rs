@@ -11,8 +11,8 @@ use signet_proto::agent::v1::agent_server::{Agent as Protocol, AgentServer};
 use signet_proto::agent::v1::attest_request::Evidence;
 use signet_proto::agent::v1::sync_request::Message;
 use signet_proto::agent::v1::{
-    AttestRequest, AttestResponse, IssueRequest, IssueResponse, NodeSvid, RenewRequest, RenewResponse,
-    SyncRequest, SyncResponse,
+    AttestRequest, AttestResponse, IssueRequest, IssueResponse, KnownNode, NodeSvid, RenewRequest,
+    RenewResponse, SyncRequest, SyncResponse,
 };
 use signet_settings::ListenAddress;
 use signet_testkit::ManualClock;
@@ -47,7 +47,12 @@ pub(crate) struct Control {
     pub(crate) evicted: AtomicBool,
     /// The join token is gone.
     pub(crate) token_removed: AtomicBool,
+    /// How many joined.
     pub(crate) attested: AtomicUsize,
+    /// How many came back by their key.
+    pub(crate) returned: AtomicUsize,
+    /// How many wanted to, and were not let.
+    pub(crate) turned_away: AtomicUsize,
     pub(crate) renewed: AtomicUsize,
     pub(crate) applied: watch::Sender<u64>,
 }
@@ -76,6 +81,33 @@ fn shown<T>(request: &Request<T>) -> PeerIdentity {
 
 struct Service(Arc<Control>);
 
+impl Service {
+    fn come_back(
+        &self,
+        known: &KnownNode,
+        key: &PublicKey,
+        csr: &[u8],
+    ) -> Result<Response<AttestResponse>, Status> {
+        let svid = self.0.node(csr);
+        let is_known = self.0.bound.lock().expect("lock").as_ref() == Some(key);
+        if !is_known || known.spiffe_id != svid.spiffe_id || self.0.evicted.load(Ordering::SeqCst) {
+            self.0.turned_away.fetch_add(1, Ordering::SeqCst);
+            let details = ErrorDetails::with_error_info("SGRG020", "signet", HashMap::new());
+            let message = "no node with this key";
+            return Err(Status::with_error_details(
+                Code::PermissionDenied,
+                message,
+                details,
+            ));
+        }
+        self.0.returned.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(AttestResponse {
+            hello: Some(hello("fake", self.0.clock.now())),
+            svid: Some(svid),
+        }))
+    }
+}
+
 #[tonic::async_trait]
 impl Protocol for Service {
     async fn attest(&self, request: Request<AttestRequest>) -> Result<Response<AttestResponse>, Status> {
@@ -83,10 +115,12 @@ impl Protocol for Service {
             return Err(Status::unauthenticated("no proof of possession"));
         };
         let request = request.into_inner();
-        let Some(Evidence::JoinToken(token)) = request.evidence else {
-            return Err(Status::invalid_argument("no evidence"));
-        };
         let csr = Csr::parse(&request.csr).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let token = match request.evidence {
+            Some(Evidence::JoinToken(token)) => token,
+            Some(Evidence::KnownNode(known)) => return self.come_back(&known, &key, &request.csr),
+            None => return Err(Status::invalid_argument("no evidence")),
+        };
         if token != TOKEN || csr.public_key != key {
             return Err(Status::permission_denied("token or key"));
         }
@@ -209,6 +243,8 @@ impl Site {
             evicted: false.into(),
             token_removed: false.into(),
             attested: AtomicUsize::new(0),
+            returned: AtomicUsize::new(0),
+            turned_away: AtomicUsize::new(0),
             renewed: AtomicUsize::new(0),
             applied: watch::channel(0).0,
         });

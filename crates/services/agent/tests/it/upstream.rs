@@ -298,6 +298,156 @@ async fn a_node_whose_eviction_took_its_token_says_that_it_needs_a_new_join_stri
     assert!(error.remedy().starts_with("make a new join string"));
 }
 
+/// The settings of an agent that was started on the same state directory before.
+fn again(site: &Site) -> AgentSettings {
+    let mut settings = AgentSettings {
+        state_dir: Some(site.state_dir()),
+        ..site.settings()
+    };
+    // The first one may still be ending; its socket is not in the second one's way.
+    settings.workload_api.path = site.folder.path().join("again.sock");
+    settings
+}
+
+#[tokio::test]
+async fn a_node_that_was_off_until_its_svid_expired_comes_back_by_its_key() {
+    let mut site = Site::new(vec![entry(1, "/a")]).await;
+    let settings = AgentSettings {
+        state_dir: Some(site.state_dir()),
+        ..site.settings()
+    };
+    let handle = site.agent(settings, Some(&site.join())).await.expect("start");
+    handle.ready().await.expect("ready");
+    drop(handle);
+    site.stop().await;
+    site.control.clock.advance(Duration::from_secs(3 * 3600));
+    site.start().await;
+    let handle = site.agent(again(&site), None).await.expect("start");
+    handle.ready().await.expect("ready");
+    assert_eq!(fetched(&handle).await.expect("fetch"), ["spiffe://a.test/a"]);
+    assert_eq!(site.control.attested.load(Ordering::SeqCst), 1);
+    assert_eq!(site.control.returned.load(Ordering::SeqCst), 1);
+    drop(handle);
+    // What it was given is kept: the next start needs no proof.
+    let mut settings = again(&site);
+    settings.workload_api.path = site.folder.path().join("third.sock");
+    let handle = site.agent(settings, None).await.expect("start");
+    handle.ready().await.expect("ready");
+    assert_eq!(site.control.returned.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_node_whose_servers_were_away_until_its_svid_expired_goes_on_without_a_state_directory() {
+    let mut site = Site::new(vec![entry(1, "/a")]).await;
+    let handle = site
+        .agent(site.settings(), Some(&site.join()))
+        .await
+        .expect("start");
+    handle.ready().await.expect("ready");
+    site.stop().await;
+    site.control.token_removed.store(true, Ordering::SeqCst);
+    site.control.clock.advance(Duration::from_secs(3 * 3600));
+    site.start().await;
+    site.control
+        .entries
+        .send_replace(vec![entry(1, "/a"), entry(2, "/b")]);
+    while fetched(&handle).await.map_or(0, |ids| ids.len()) != 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(site.control.attested.load(Ordering::SeqCst), 1);
+    assert_eq!(site.control.returned.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_node_whose_issuer_was_tainted_while_it_was_away_comes_back_by_its_key() {
+    let mut site = Site::new(vec![entry(1, "/a")]).await;
+    let settings = AgentSettings {
+        state_dir: Some(site.state_dir()),
+        ..site.settings()
+    };
+    let handle = site.agent(settings, Some(&site.join())).await.expect("start");
+    handle.ready().await.expect("ready");
+    let mut stream = workload(&handle)
+        .await
+        .fetch_x509svid(X509svidRequest {})
+        .await
+        .expect("open")
+        .into_inner();
+    next(&mut stream).await.expect("first");
+    site.stop().await;
+    while handle.metrics().text().contains("signet_agent_connected 1") {
+        tokio::task::yield_now().await;
+    }
+    site.taint();
+    site.control
+        .entries
+        .send_replace(vec![entry(1, "/a"), entry(2, "/b")]);
+    site.start().await;
+    // The server refuses the SVID in the handshake: nothing but a broken connection tells the node.
+    while next(&mut stream)
+        .await
+        .expect("the stream outlives it")
+        .svids
+        .len()
+        != 2
+    {}
+    assert_eq!(site.control.attested.load(Ordering::SeqCst), 1);
+    assert!(site.control.returned.load(Ordering::SeqCst) > 0);
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_known_any_more_and_cannot_join_serves_what_it_has_and_asks_again() {
+    let mut site = Site::new(vec![entry(1, "/a")]).await;
+    let settings = AgentSettings {
+        state_dir: Some(site.state_dir()),
+        ..site.settings()
+    };
+    let handle = site.agent(settings, Some(&site.join())).await.expect("start");
+    handle.ready().await.expect("ready");
+    drop(handle);
+    let handle = site.agent(again(&site), None).await.expect("start");
+    handle.ready().await.expect("ready");
+    fetched(&handle).await.expect("from now on in memory");
+    site.control.evicted.store(true, Ordering::SeqCst);
+    site.stop().await;
+    site.start().await;
+    while site.control.turned_away.load(Ordering::SeqCst) < 3 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        fetched(&handle).await.expect("from memory"),
+        ["spiffe://a.test/a"]
+    );
+    // Somebody mends it at the server.
+    site.control.evicted.store(false, Ordering::SeqCst);
+    site.control
+        .entries
+        .send_replace(vec![entry(1, "/a"), entry(2, "/b")]);
+    while fetched(&handle).await.expect("served all the time").len() != 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(site.control.attested.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_was_set_up_anew_is_joined_with_its_join_string() {
+    let old = Site::new(vec![entry(1, "/a")]).await;
+    let settings = AgentSettings {
+        state_dir: Some(old.state_dir()),
+        ..old.settings()
+    };
+    let handle = old.agent(settings, Some(&old.join())).await.expect("start");
+    handle.ready().await.expect("ready");
+    drop(handle);
+    // The same trust domain, and nothing else of the old one: what was kept vouches for nobody any more.
+    let new = Site::new(vec![entry(2, "/b")]).await;
+    let handle = new.agent(again(&old), Some(&new.join())).await.expect("start");
+    handle.ready().await.expect("ready");
+    assert_eq!(fetched(&handle).await.expect("fetch"), ["spiffe://a.test/b"]);
+    assert_eq!(new.control.attested.load(Ordering::SeqCst), 1);
+    assert_eq!(new.control.returned.load(Ordering::SeqCst), 0);
+}
+
 #[tokio::test]
 async fn a_node_whose_issuer_is_tainted_renews_at_once_over_the_connection_that_stands() {
     let site = Site::new(vec![entry(1, "/a")]).await;

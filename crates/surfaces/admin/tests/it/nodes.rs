@@ -33,7 +33,7 @@ impl World {
         };
         let id = node.id.clone();
         self.registry
-            .record_node_svid(&id, key.public_key(), svid, START)
+            .record_node_svid(&id, START, key.public_key(), svid, START)
             .await
             .unwrap();
         id

@@ -143,8 +143,12 @@ async fn a_banned_node_gets_nothing_and_cannot_come_back() {
         (again.code(), reason(&again).as_str()),
         (Code::PermissionDenied, "SGRG009")
     );
+    let (code, told) = returned(&world, &node.key, node.id.as_str()).await.unwrap_err();
+    assert_eq!((code, told.as_str()), (Code::PermissionDenied, "SGRG009"));
     // An eviction lifts the ban and takes the token: the node does not come back by itself.
     world.registry.evict_node(&node.id, world.origin()).await.unwrap();
+    let (code, told) = returned(&world, &node.key, node.id.as_str()).await.unwrap_err();
+    assert_eq!((code, told.as_str()), (Code::PermissionDenied, "SGRG020"));
     let request = world.attest_request(&node.key, &token);
     let again = world
         .prover(&node.key, world.root_hashes())
@@ -153,6 +157,42 @@ async fn a_banned_node_gets_nothing_and_cannot_come_back() {
         .unwrap_err();
     assert_eq!(reason(&again), "SGRG010", "{again:?}");
     assert!(again.message().contains("evicted"), "{again:?}");
+}
+
+/// What a node gets that comes back by `key` alone.
+async fn returned(world: &World, key: &LocalKey, id: &str) -> Result<v1::NodeSvid, (Code, String)> {
+    let request = world.return_request(key, id);
+    let answer = world.prover(key, world.root_hashes()).attest(request).await;
+    let answer = answer.map_err(|status| (status.code(), reason(&status)))?;
+    Ok(answer.into_inner().svid.unwrap())
+}
+
+#[tokio::test]
+async fn a_node_whose_svid_expired_comes_back_by_its_key() {
+    let world = World::new("dev.test").await;
+    let node = world.join().await;
+    world.clock.advance(Duration::from_secs(3 * 3_600));
+    let before = world.recorded();
+    let svid = returned(&world, &node.key, node.id.as_str()).await.unwrap();
+    assert_eq!(svid.spiffe_id, node.id.as_str());
+    assert_eq!(world.recorded(), before + 1, "nothing leaves unrecorded");
+    let mut anew = world.connect(chain(&svid.chain), &node.key);
+    anew.renew(renew(&node.key)).await.unwrap();
+
+    let refused = |key: LocalKey, id: String| {
+        let world = &world;
+        async move { returned(world, &key, &id).await.unwrap_err() }
+    };
+    let other = || LocalKey::generate(KeyKind::P256).unwrap();
+    let unknown = (Code::PermissionDenied, "SGRG020".to_owned());
+    assert_eq!(refused(other(), node.id.to_string()).await, unknown);
+    assert_eq!(
+        refused(other(), "spiffe://dev.test/hosts/none".into()).await,
+        unknown
+    );
+    assert_eq!(refused(other(), "spiffe://other.test/a".into()).await, unknown);
+    let malformed = (Code::InvalidArgument, "SGAS014".to_owned());
+    assert_eq!(refused(other(), "dev.test/a b".into()).await, malformed);
 }
 
 #[tokio::test]

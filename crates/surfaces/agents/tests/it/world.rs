@@ -212,6 +212,17 @@ impl World {
         }
     }
 
+    /// The request of a node that the server knows by `key`.
+    pub(crate) fn return_request(&self, key: &LocalKey, id: &str) -> v1::AttestRequest {
+        let known = v1::KnownNode {
+            spiffe_id: id.to_owned(),
+        };
+        v1::AttestRequest {
+            evidence: Some(Evidence::KnownNode(known)),
+            ..self.attest_request(key, "")
+        }
+    }
+
     pub(crate) async fn entry(&self, path: &str, parent: Option<&SpiffeId>) -> Arc<Entry> {
         let draft = NewEntry {
             spiffe_id: format!("spiffe://{}{path}", self.domain),

@@ -22,7 +22,7 @@ pub struct AttestRequest {
     /// PKCS#10 in DER, for the key that the TLS certificate shows.
     #[prost(bytes = "bytes", tag = "3")]
     pub csr: ::prost::bytes::Bytes,
-    #[prost(oneof = "attest_request::Evidence", tags = "2")]
+    #[prost(oneof = "attest_request::Evidence", tags = "2, 4")]
     pub evidence: ::core::option::Option<attest_request::Evidence>,
 }
 /// Nested message and enum types in `AttestRequest`.
@@ -32,7 +32,16 @@ pub mod attest_request {
         /// The token of a join string. It binds to the first key it is used with.
         #[prost(string, tag = "2")]
         JoinToken(::prost::alloc::string::String),
+        /// A node that the server knows by the key that the TLS certificate shows.
+        #[prost(message, tag = "4")]
+        KnownNode(super::KnownNode),
     }
+}
+/// For a node whose SVID opens no door any more: it expired, or its issuer was tainted, while the node was away.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KnownNode {
+    #[prost(string, tag = "1")]
+    pub spiffe_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AttestResponse {
