@@ -275,7 +275,7 @@ pub const REGISTER: &[Entry] = &[
     Entry {
         code: "SGAG022",
         meaning: "the server refused the node",
-        remedy: "make a new join string; one that was used by another key, or is old, is refused",
+        remedy: "make a new join string; one that was used by another key, or is old, is refused, and so is a node that was evicted, or away for more than 30 days",
     },
     Entry {
         code: "SGAG023",

@@ -126,7 +126,7 @@ pub const REGISTER: &[Entry] = &[
     entry(
         "SGAS004",
         "agent: svid expired",
-        "connect again with the newest svid; if there is none, join with a new join string",
+        "connect again with the newest svid; if there is none, attest by the node's key",
     ),
     entry(
         "SGAS005",

@@ -206,13 +206,14 @@ impl Upstream {
         }
     }
 
-    /// Those of the settings, else `own`.
-    fn servers<'a>(&'a self, own: &'a [String]) -> &'a [String] {
-        if self.servers.is_empty() {
-            own
-        } else {
-            &self.servers
+    /// Those of the settings; else `own`, and after them what the join string names: it may be the newer of the two.
+    fn servers(&self, own: &[String]) -> Vec<String> {
+        if !self.servers.is_empty() {
+            return self.servers.clone();
         }
+        let joined = self.join.iter().flat_map(|join| &join.servers);
+        let others = joined.filter(|server| !own.contains(server));
+        own.iter().chain(others).cloned().collect()
     }
 
     /// Comes back as the node that the server knows, else joins, however long it takes for a server to answer.
@@ -224,14 +225,14 @@ impl Upstream {
         }
         let join = self.join.as_ref().ok_or(AgentError::NothingToJoinWith)?;
         let visit = Visit::join(join, self.files.as_ref())?;
-        self.attest(&visit, self.servers(&join.servers)).await
+        self.attest(&visit, &self.servers(&join.servers)).await
     }
 
     /// `None` if the server does not know the node any more, and there is a join string to try.
     async fn come_back(&self, known: &Known) -> Result<Option<Node>, AgentError> {
-        let visit = Visit::comeback(known);
+        let (visit, servers) = (Visit::comeback(known), self.servers(&known.servers));
         loop {
-            let refused = match self.attest(&visit, self.servers(&known.servers)).await {
+            let refused = match self.attest(&visit, &servers).await {
                 Err(e @ (AgentError::NodeRefused { .. } | AgentError::Server(_))) => e,
                 outcome => return outcome.map(Some),
             };

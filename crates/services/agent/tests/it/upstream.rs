@@ -312,6 +312,7 @@ fn again(site: &Site) -> AgentSettings {
 #[tokio::test]
 async fn a_node_that_was_off_until_its_svid_expired_comes_back_by_its_key() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
+    *site.control.node_ttl.lock().expect("lock") = Duration::from_secs(600);
     let settings = AgentSettings {
         state_dir: Some(site.state_dir()),
         ..site.settings()
@@ -320,7 +321,7 @@ async fn a_node_that_was_off_until_its_svid_expired_comes_back_by_its_key() {
     handle.ready().await.expect("ready");
     drop(handle);
     site.stop().await;
-    site.control.clock.advance(Duration::from_secs(3 * 3600));
+    site.control.clock.advance(Duration::from_secs(601));
     site.start().await;
     let handle = site.agent(again(&site), None).await.expect("start");
     handle.ready().await.expect("ready");
@@ -339,6 +340,7 @@ async fn a_node_that_was_off_until_its_svid_expired_comes_back_by_its_key() {
 #[tokio::test]
 async fn a_node_whose_servers_were_away_until_its_svid_expired_goes_on_without_a_state_directory() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
+    *site.control.node_ttl.lock().expect("lock") = Duration::from_secs(600);
     let handle = site
         .agent(site.settings(), Some(&site.join()))
         .await
@@ -346,7 +348,7 @@ async fn a_node_whose_servers_were_away_until_its_svid_expired_goes_on_without_a
     handle.ready().await.expect("ready");
     site.stop().await;
     site.control.token_removed.store(true, Ordering::SeqCst);
-    site.control.clock.advance(Duration::from_secs(3 * 3600));
+    site.control.clock.advance(Duration::from_secs(601));
     site.start().await;
     site.control
         .entries
@@ -431,7 +433,7 @@ async fn a_node_that_is_not_known_any_more_and_cannot_join_serves_what_it_has_an
 
 #[tokio::test]
 async fn a_server_that_was_set_up_anew_is_joined_with_its_join_string() {
-    let old = Site::new(vec![entry(1, "/a")]).await;
+    let mut old = Site::new(vec![entry(1, "/a")]).await;
     let settings = AgentSettings {
         state_dir: Some(old.state_dir()),
         ..old.settings()
@@ -439,6 +441,7 @@ async fn a_server_that_was_set_up_anew_is_joined_with_its_join_string() {
     let handle = old.agent(settings, Some(&old.join())).await.expect("start");
     handle.ready().await.expect("ready");
     drop(handle);
+    old.stop().await;
     // The same trust domain, and nothing else of the old one: what was kept vouches for nobody any more.
     let new = Site::new(vec![entry(2, "/b")]).await;
     let handle = new.agent(again(&old), Some(&new.join())).await.expect("start");

@@ -64,12 +64,7 @@ fn a_join_string_of_another_root_says_so() {
     let rig = Rig::new();
     for roots in [&[][..], &[&Authority::root("example.org")]] {
         let failed = refused(shake(&joins(&rig, "example.org", roots), &server(&rig, SERVER)));
-        assert!(
-            failed
-                .clients()
-                .to_string()
-                .contains("a join string of another root")
-        );
+        assert!(failed.clients().to_string().contains("another root"));
         assert_eq!(failed.clients().code(), "SGTL008");
     }
 }
