@@ -24,12 +24,14 @@
 //! # Ok::<(), signet_settings::SettingsError>(())
 //! ```
 
+mod changes;
 mod de;
 mod error;
 mod nearest;
 mod report;
 mod values;
 
+pub use changes::{Changes, Taken, shown_list};
 pub use error::{Mistake, Problem, REGISTER, SettingsError};
 pub use nearest::nearest;
 pub use report::Report;

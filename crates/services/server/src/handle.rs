@@ -1,5 +1,5 @@
-use crate::ServerError;
 use crate::config::STOP_MAX;
+use crate::{Reloader, ServerError};
 use signet_api::JoinString;
 use signet_id::TrustDomain;
 use signet_keys::Keys;
@@ -31,7 +31,7 @@ pub struct Addresses {
 /// A running server. Dropping the handle does not stop it.
 pub struct Handle {
     pub(crate) addresses: Addresses,
-    pub(crate) advertised: Vec<String>,
+    pub(crate) reloader: Reloader,
     pub(crate) public_url: PublicUrl,
     pub(crate) jwt_issuer: String,
     pub(crate) registry: Arc<Registry>,
@@ -67,6 +67,12 @@ impl Handle {
         &self.jwt_issuer
     }
 
+    /// What gives it new settings while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
     /// Its entries and nodes, for `signet dev` and tests; everybody else goes through the administration API.
     #[must_use]
     pub fn registry(&self) -> &Arc<Registry> {
@@ -99,7 +105,7 @@ impl Handle {
             .map_err(ServerError::part("make a join token"))?;
         JoinString {
             trust_domain: self.trust_domain().clone(),
-            servers: self.advertised.clone(),
+            servers: self.reloader.advertised(),
             root_hashes: self.keys.root_hashes(),
             token: signet_crypto::Secret::new(secret.expose().into_bytes()),
         }

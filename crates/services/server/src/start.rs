@@ -4,7 +4,7 @@ use crate::identity::OwnIdentity;
 use crate::storage::{self, Opened};
 use crate::upkeep::{self, Upkeep};
 use crate::web::{self, WebIdentity};
-use crate::{Config, ServerError, trust};
+use crate::{Config, Reloader, ServerError, trust};
 use arc_swap::ArcSwap;
 use core::time::Duration;
 use http::Extensions;
@@ -25,7 +25,6 @@ use signet_telemetry::Metrics;
 use signet_time::SharedClock;
 use signet_tls::{ClientPolicy, LiveIdentity, ServerTls, SpiffeName, WebTls, peer_identity};
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::info;
@@ -170,7 +169,8 @@ impl Server {
         ));
 
         let addresses = addresses(&listeners);
-        let advertised = advertised(&config, addresses.agents);
+        let reloader = Reloader::new(config, addresses.agents, shutdown.clone());
+        let advertised = reloader.clone();
         let agents = Agents::new(Parts {
             registry: Arc::clone(&registry),
             keys: Arc::clone(&keys),
@@ -186,7 +186,7 @@ impl Server {
             keys: Arc::clone(&keys),
             roles: Arc::new(LocalAdministrators::new(signet_sys::process::uid(), group)),
             clock: Arc::clone(&clock),
-            advertised: advertised.clone(),
+            advertised: Arc::new(move || advertised.advertised()),
             jwt_issuer: issuer.clone(),
             health: Arc::new(move || seen.now()),
             metrics: Arc::clone(&metrics),
@@ -213,7 +213,7 @@ impl Server {
         };
         Ok(Handle {
             addresses,
-            advertised,
+            reloader,
             public_url: url,
             jwt_issuer: issuer,
             registry,
@@ -385,17 +385,4 @@ fn addresses(listeners: &Listeners) -> Addresses {
         metrics: listeners.metrics.as_ref().map(TcpServer::address),
         api: listeners.api.path().to_owned(),
     }
-}
-
-/// Where agents are sent. An address that means every interface means this machine to an agent.
-fn advertised(config: &Config, agents: SocketAddr) -> Vec<String> {
-    if !config.advertise.is_empty() {
-        return config.advertise.clone();
-    }
-    let ip = match agents.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    vec![SocketAddr::new(ip, agents.port()).to_string()]
 }

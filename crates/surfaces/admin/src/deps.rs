@@ -18,8 +18,8 @@ pub struct Deps {
     pub roles: Arc<dyn Roles>,
     /// What time it is.
     pub clock: SharedClock,
-    /// Where join strings send agents, `HOST:PORT`, best first; 1 to 16.
-    pub advertised: Vec<String>,
+    /// Where join strings send agents, `HOST:PORT`, best first; 1 to 16. Asked each time: it may change.
+    pub advertised: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// The issuer that JWT-SVIDs name.
     pub jwt_issuer: String,
     /// Whether the server serves.

@@ -12,4 +12,5 @@ mod config;
 mod directory;
 mod life;
 mod public;
+mod reload;
 mod world;

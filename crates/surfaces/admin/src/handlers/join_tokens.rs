@@ -21,7 +21,7 @@ pub(crate) async fn create(caller: Caller, mut call: Call) -> Result<Response, R
     let (secret, token) = deps.registry.create_join_token(&wish, origin).await?;
     let join = JoinString {
         trust_domain: deps.registry.trust_domain().clone(),
-        servers: deps.advertised.clone(),
+        servers: (deps.advertised)(),
         root_hashes: deps.keys.root_hashes(),
         token: Secret::new(secret.expose().into_bytes()),
     };

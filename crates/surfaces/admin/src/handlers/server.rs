@@ -14,7 +14,7 @@ pub(crate) async fn show(_: Caller, call: Call) -> Result<Response, Refusal> {
         trust_domain: deps.registry.trust_domain().clone(),
         version: VERSION.to_owned(),
         jwt_issuer: deps.jwt_issuer.clone(),
-        agents: deps.advertised.clone(),
+        agents: (deps.advertised)(),
         time: deps.clock.now(),
     };
     reply(StatusCode::OK, &view)

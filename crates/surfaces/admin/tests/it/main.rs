@@ -97,7 +97,7 @@ impl World {
             keys: Arc::clone(&keys),
             roles: Arc::new(Given(roles.into_iter().collect())),
             clock: Arc::new(clock.clone()),
-            advertised: vec!["127.0.0.1:8445".to_owned()],
+            advertised: Arc::new(|| vec!["127.0.0.1:8445".to_owned()]),
             jwt_issuer: "https://localhost:8443/workload".to_owned(),
             health: Arc::new(|| Health {
                 status: "failing",
