@@ -1,7 +1,7 @@
 use crate::health::{self, Health, Source};
 use crate::metrics::Series;
 use crate::upstream::{Remote, State, Upstream};
-use crate::{AgentError, AgentSettings, Engine, EngineParts, Pace, SOCKET_MODE, attest};
+use crate::{AgentError, AgentSettings, Engine, EngineParts, Live, Pace, Reloader, SOCKET_MODE, attest};
 use signet_api::JoinString;
 use signet_net::{CancellationToken, Limits, TcpServer, UnixOptions, UnixServer};
 use signet_telemetry::Metrics;
@@ -19,6 +19,7 @@ pub struct Agent;
 /// A running agent.
 pub struct Handle {
     engine: Engine,
+    reloader: Reloader,
     metrics: Arc<Metrics>,
     metrics_address: Option<SocketAddr>,
     socket: PathBuf,
@@ -49,6 +50,7 @@ impl Agent {
             (None, Some(path)) => read_join(path)?,
             (None, None) => None,
         };
+        let live = Live::new(&settings);
         let metrics = Arc::new(Metrics::new(settings.site.as_deref()));
         let series = Series::new(&metrics);
         let (sender, state) = watch::channel(None);
@@ -63,7 +65,7 @@ impl Agent {
             Arc::clone(&remote),
             settings.state_dir.as_deref(),
             join,
-            settings.servers.iter().map(ToString::to_string).collect(),
+            live.clone(),
         )?;
         let options = UnixOptions {
             mode: SOCKET_MODE,
@@ -77,12 +79,11 @@ impl Agent {
         let engine = Engine::start(EngineParts {
             state,
             issuer: remote,
-            attestors: attest::built_in(&settings.attestors.unix, Arc::clone(&clock)),
+            attestors: attest::built_in(&live, Arc::clone(&clock)),
             clock,
             pace,
-            svid_key: settings.svid.key,
+            live: live.clone(),
             series: series.clone(),
-            foreign_claims: settings.allowed_foreign_jwt_claims,
             shutdown: shutdown.clone(),
         })?;
         let mut tasks = JoinSet::new();
@@ -101,8 +102,9 @@ impl Agent {
             Ok(())
         });
         tasks.spawn(upstream.run(engine.applied(), shutdown.clone()));
-        let socket = settings.workload_api.path;
+        let socket = settings.workload_api.path.clone();
         Ok(Handle {
+            reloader: Reloader::new(settings, live, shutdown.clone()),
             engine,
             metrics,
             metrics_address,
@@ -142,6 +144,12 @@ impl Handle {
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What gives it new settings while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// The agent without its upstream.

@@ -3,7 +3,8 @@ use crate::attest::Attestor;
 use crate::identity::Identities;
 use crate::issuer::{Coalescer, Issuer};
 use crate::metrics::Series;
-use crate::settings::{Pace, SvidKey};
+use crate::reload::Live;
+use crate::settings::Pace;
 use crate::workload::{Shared, WorkloadApi};
 use signet_feed::NodeState;
 use signet_net::{CancellationToken, Limits, UnixServer};
@@ -32,12 +33,10 @@ pub struct EngineParts {
     pub clock: SharedClock,
     /// How fast.
     pub pace: Pace,
-    /// The kind of the keys of X.509-SVIDs.
-    pub svid_key: SvidKey,
+    /// What may change while it runs.
+    pub live: Live,
     /// What is counted.
     pub series: Series,
-    /// Claims of foreign domains' tokens that are passed on besides the registered ones.
-    pub foreign_claims: Vec<String>,
     /// Ends all streams, and lets nobody in any more.
     pub shutdown: CancellationToken,
 }
@@ -54,21 +53,19 @@ impl Engine {
             attestors,
             clock,
             pace,
-            svid_key,
+            live,
             series,
-            foreign_claims,
             shutdown,
         } = parts;
         let coalescer = Coalescer::start(issuer);
-        let identities = Identities::new(Arc::clone(&clock), coalescer, pace, svid_key, series.clone());
-        let foreign_claims = foreign_claims.into_iter().collect();
+        let identities = Identities::new(Arc::clone(&clock), coalescer, pace, live.clone(), series.clone());
         let shared = Shared::new(
             Arc::clone(&identities),
             attestors,
             clock,
             pace,
             series,
-            foreign_claims,
+            live,
             shutdown.clone(),
         );
         let service = WorkloadApi::new(Arc::new(shared))?;

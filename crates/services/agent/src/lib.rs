@@ -17,6 +17,7 @@ mod health;
 mod identity;
 mod issuer;
 pub mod metrics;
+mod reload;
 mod settings;
 mod upstream;
 mod workload;
@@ -26,6 +27,7 @@ pub use engine::{Engine, EngineParts, SOCKET_MODE};
 pub use error::{AgentError, REGISTER};
 pub use health::Health;
 pub use issuer::{IssueError, IssueFuture, Issuer};
+pub use reload::{Live, Reloader};
 pub use settings::{
     AgentSettings, AttestorSettings, METRICS_PORT, Pace, SocketSettings, SvidKey, SvidSettings, UnixSettings,
 };

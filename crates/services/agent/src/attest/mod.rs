@@ -5,7 +5,7 @@ mod unix;
 
 pub use unix::Unix;
 
-use crate::{AgentError, UnixSettings};
+use crate::{AgentError, Live};
 use signet_id::Selector;
 use signet_sys::Peer;
 use signet_time::SharedClock;
@@ -32,8 +32,8 @@ pub type Selectors = Arc<[Selector]>;
 
 /// The attestors that this program has.
 #[must_use]
-pub fn built_in(unix: &UnixSettings, clock: SharedClock) -> Vec<Arc<dyn Attestor>> {
-    vec![Arc::new(Unix::new(unix, clock))]
+pub fn built_in(live: &Live, clock: SharedClock) -> Vec<Arc<dyn Attestor>> {
+    vec![Arc::new(Unix::new(live.clone(), clock))]
 }
 
 /// Runs all attestors on one caller after another, a few at once.

@@ -1,6 +1,6 @@
 use super::Attestor;
 use super::hashes::Hashes;
-use crate::{AgentError, UnixSettings};
+use crate::{AgentError, Live};
 use signet_id::{Fact, Selector};
 use signet_sys::{Peer, names};
 use signet_time::SharedClock;
@@ -22,17 +22,17 @@ use tracing::{debug, info};
 /// may name any file that it may execute as its executable. They never hold against a user who may run or trace the
 /// program in question, and belong beside a `unix:uid`.
 pub struct Unix {
-    hash_bytes_max: u64,
+    live: Live,
     hashes: Hashes,
     clock: SharedClock,
 }
 
 impl Unix {
-    /// With the limits of `settings`.
+    /// With the limits of `live`.
     #[must_use]
-    pub fn new(settings: &UnixSettings, clock: SharedClock) -> Self {
+    pub fn new(live: Live, clock: SharedClock) -> Self {
         Self {
-            hash_bytes_max: settings.sha256_bytes_max.0,
+            live,
             hashes: Hashes::new(),
             clock,
         }
@@ -75,17 +75,17 @@ impl Unix {
     }
 
     fn hash(&self, peer: &Peer) -> Result<Option<[u8; 32]>, AgentError> {
-        if self.hash_bytes_max == 0 {
+        let bytes_max = self.live.sha256_bytes_max();
+        if bytes_max == 0 {
             return Ok(None);
         }
         let file = peer.open_exe().map_err(AgentError::Peer)?;
-        match self.hashes.of(file, self.hash_bytes_max, self.clock.now()) {
+        match self.hashes.of(file, bytes_max, self.clock.now()) {
             Ok(Some(hash)) => Ok(Some(hash)),
             Ok(None) => {
                 info!(
                     pid = peer.pid(),
-                    bytes_max = self.hash_bytes_max,
-                    "executable too large to hash, or changing"
+                    bytes_max, "executable too large to hash, or changing"
                 );
                 Ok(None)
             }
@@ -156,7 +156,7 @@ mod tests {
     fn a_process_in_another_user_namespace_has_neither_path_nor_sha256() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("pair");
         let peer = Peer::of(&ours).expect("peer");
-        let unix = Unix::new(&UnixSettings::default(), Arc::new(ManualClock::default()));
+        let unix = Unix::new(Live::default(), Arc::new(ManualClock::default()));
         let keys = |in_our_namespace| -> Vec<String> {
             let found = unix.look(&peer, in_our_namespace).expect("look");
             let key = |selector: &Selector| selector.to_string().split(':').nth(1).map(str::to_owned);

@@ -21,7 +21,8 @@ pub(crate) use view::{Sight, View, X509Sight};
 use crate::attest::Selectors;
 use crate::issuer::Coalescer;
 use crate::metrics::{IssueKind, Outcome, Series};
-use crate::settings::{Pace, SvidKey};
+use crate::reload::Live;
+use crate::settings::Pace;
 use crate::{AgentError, IssueError};
 use frames::same_authorities;
 use index::Index;
@@ -48,7 +49,7 @@ pub(crate) struct Identities {
     clock: SharedClock,
     coalescer: Coalescer,
     pace: Pace,
-    svid_key: SvidKey,
+    live: Live,
     series: Series,
     inner: Mutex<Inner>,
     /// Something is due, or due earlier than the task thinks.
@@ -62,14 +63,14 @@ impl Identities {
         clock: SharedClock,
         coalescer: Coalescer,
         pace: Pace,
-        svid_key: SvidKey,
+        live: Live,
         series: Series,
     ) -> Arc<Self> {
         Arc::new(Self {
             clock,
             coalescer,
             pace,
-            svid_key,
+            live,
             series,
             inner: Mutex::default(),
             wake: Notify::new(),
@@ -281,7 +282,7 @@ impl Identities {
     }
 
     async fn ask_x509(&self, entry: &FeedEntry) -> Result<X509Svid, AgentError> {
-        let (wanted, wish) = Wanted::new(entry, self.svid_key).await?;
+        let (wanted, wish) = Wanted::new(entry, self.live.svid_key()).await?;
         let item = IssueItem {
             entry_id: entry.id.to_vec().into(),
             wish: Some(wish),

@@ -8,7 +8,7 @@ mod session;
 use crate::identity::scatter;
 use crate::metrics::Series;
 use crate::settings::Pace;
-use crate::{AgentError, IssueError, IssueFuture, Issuer};
+use crate::{AgentError, IssueError, IssueFuture, Issuer, Live};
 use arc_swap::ArcSwapOption;
 use contact::Visit;
 use files::StateDir;
@@ -85,8 +85,8 @@ pub(crate) struct Upstream {
     remote: Arc<Remote>,
     files: Option<StateDir>,
     join: Option<JoinString>,
-    /// Those of the settings; empty: those that came with the identity.
-    servers: Vec<String>,
+    /// Names the servers of the settings; none: those that came with the identity.
+    live: Live,
     node: Standing,
 }
 
@@ -100,7 +100,7 @@ impl Upstream {
         remote: Arc<Remote>,
         state_dir: Option<&Path>,
         join: Option<JoinString>,
-        servers: Vec<String>,
+        live: Live,
     ) -> Result<Self, AgentError> {
         let files = state_dir.map(StateDir::open).transpose()?;
         let kept = match &files {
@@ -123,7 +123,7 @@ impl Upstream {
             remote,
             files,
             join,
-            servers,
+            live,
             node,
         })
     }
@@ -147,6 +147,7 @@ impl Upstream {
     async fn stay(mut self, applied: watch::Receiver<Option<u64>>) -> Result<(), AgentError> {
         let mut failures = 0;
         let mut turn = 0;
+        let mut configured = self.live.servers();
         loop {
             let node = match core::mem::replace(&mut self.node, Standing::Stranger) {
                 // An SVID that has expired opens no door.
@@ -158,6 +159,11 @@ impl Upstream {
                 Standing::Known(known) => self.enter(Some(known)).await?,
                 Standing::Stranger => self.enter(None).await?,
             };
+            // Other servers have an order of preference of their own.
+            let before = core::mem::replace(&mut configured, self.live.servers());
+            if before != configured {
+                turn = 0;
+            }
             let servers = self.servers(&node.servers);
             let Some(server) = servers.get(turn % servers.len().max(1)).cloned() else {
                 return Err(AgentError::Server("there is no server to call".to_owned()));
@@ -208,8 +214,9 @@ impl Upstream {
 
     /// Those of the settings; else `own`, and after them what the join string names: it may be the newer of the two.
     fn servers(&self, own: &[String]) -> Vec<String> {
-        if !self.servers.is_empty() {
-            return self.servers.clone();
+        let configured = self.live.servers();
+        if !configured.is_empty() {
+            return Vec::clone(&configured);
         }
         let joined = self.join.iter().flat_map(|join| &join.servers);
         let others = joined.filter(|server| !own.contains(server));
@@ -225,14 +232,14 @@ impl Upstream {
         }
         let join = self.join.as_ref().ok_or(AgentError::NothingToJoinWith)?;
         let visit = Visit::join(join, self.files.as_ref())?;
-        self.attest(&visit, &self.servers(&join.servers)).await
+        self.attest(&visit, &join.servers).await
     }
 
     /// `None` if the server does not know the node any more, and there is a join string to try.
     async fn come_back(&self, known: &Known) -> Result<Option<Node>, AgentError> {
-        let (visit, servers) = (Visit::comeback(known), self.servers(&known.servers));
+        let visit = Visit::comeback(known);
         loop {
-            let refused = match self.attest(&visit, &servers).await {
+            let refused = match self.attest(&visit, &known.servers).await {
                 Err(e @ (AgentError::NodeRefused { .. } | AgentError::Server(_))) => e,
                 outcome => return outcome.map(Some),
             };
@@ -251,11 +258,12 @@ impl Upstream {
         }
     }
 
-    /// Attests at one of `servers`, until one answers.
-    async fn attest(&self, visit: &Visit<'_>, servers: &[String]) -> Result<Node, AgentError> {
+    /// Attests at one of the servers, `own` if no others are set, until one answers.
+    async fn attest(&self, visit: &Visit<'_>, own: &[String]) -> Result<Node, AgentError> {
         let mut failures = 0;
         loop {
-            match contact::attest(visit, servers, self.files.as_ref(), &self.state.clock).await {
+            let servers = self.servers(own);
+            match contact::attest(visit, &servers, self.files.as_ref(), &self.state.clock).await {
                 Err(AgentError::Issue(IssueError::Away(why))) => {
                     let pause = self.state.backoff(failures);
                     warn!(why, retry_ms = pause.as_millis(), "no server to attest at yet");

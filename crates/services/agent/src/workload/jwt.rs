@@ -70,13 +70,12 @@ pub(super) async fn validate(
     let trust = &sight.bundles.trust;
     let verified =
         signet_check::jwt::validate_svid(&request.svid, &request.audience, trust, shared.clock.now())?;
+    let passed_on = shared.live.foreign_claims();
     let is_own = verified.id.trust_domain() == trust.own();
     let claims = verified
         .claims
         .into_iter()
-        .filter(|(name, _)| {
-            is_own || REGISTERED.contains(&name.as_str()) || shared.foreign_claims.contains(name)
-        })
+        .filter(|(name, _)| is_own || REGISTERED.contains(&name.as_str()) || passed_on.contains(name))
         .map(|(name, value)| (name, to_proto(value)))
         .collect();
     Ok(ValidateJwtsvidResponse {

@@ -14,6 +14,7 @@ pub(crate) use body::Reply;
 use crate::attest::Attestation;
 use crate::identity::Identities;
 use crate::metrics::{Series, StreamKind};
+use crate::reload::Live;
 use crate::settings::Pace;
 use crate::{AgentError, attest::Attestor};
 use bytes::Buf as _;
@@ -26,7 +27,6 @@ use signet_net::CancellationToken;
 use signet_proto::workload::{DESCRIPTOR, X509svidRequest};
 use signet_sys::Peer;
 use signet_time::SharedClock;
-use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     clock: SharedClock,
     pace: Pace,
     series: Series,
-    foreign_claims: HashSet<String>,
+    live: Live,
     shutdown: CancellationToken,
     began: tokio::time::Instant,
 }
@@ -56,7 +56,7 @@ impl Shared {
         clock: SharedClock,
         pace: Pace,
         series: Series,
-        foreign_claims: HashSet<String>,
+        live: Live,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Shared {
             clock,
             pace,
             series,
-            foreign_claims,
+            live,
             shutdown,
             began: tokio::time::Instant::now(),
         }

@@ -22,7 +22,7 @@ async fn fetch(client: &mut Client, audience: &[&str], id: &str) -> Result<Jwtsv
         .map(tonic::Response::into_inner)
 }
 
-async fn validate(
+pub(crate) async fn validate(
     client: &mut Client,
     audience: &str,
     svid: &str,

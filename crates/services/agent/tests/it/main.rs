@@ -12,6 +12,7 @@ mod callers;
 mod endpoint;
 mod helper;
 mod jwt;
+mod reload;
 mod renewal;
 mod site;
 mod streams;

@@ -18,7 +18,7 @@ use signet_settings::ListenAddress;
 use signet_testkit::ManualClock;
 use signet_time::Clock as _;
 use signet_tls::{ClientPolicy, LiveIdentity, PeerIdentity, ServerTls, peer_identity};
-use signet_trust::TrustView;
+use signet_trust::{Bundle, TrustView};
 use signet_x509::Csr;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -39,6 +39,8 @@ pub(crate) struct Control {
     pub(crate) server: Arc<Server>,
     pub(crate) clock: ManualClock,
     pub(crate) entries: watch::Sender<Vec<FeedEntry>>,
+    /// Bundles besides the own domain's.
+    pub(crate) foreign: Mutex<Vec<Bundle>>,
     /// The key that the token is bound to.
     pub(crate) bound: Mutex<Option<PublicKey>>,
     /// The life of node identities.
@@ -188,7 +190,9 @@ impl Protocol for Service {
                     seq,
                     chain: [0; 32],
                 };
-                let bundles = [Arc::new(control.server.domain.bundle())];
+                let mut bundles = vec![Arc::new(control.server.domain.bundle())];
+                let foreign = control.foreign.lock().expect("lock").clone();
+                bundles.extend(foreign.into_iter().map(Arc::new));
                 let snapshot = producer.snapshot(cursor, &bundles, list.iter().map(|e| FeedEntry::clone(e)));
                 if sender.send(Ok(snapshot)).await.is_err() {
                     return;
@@ -238,6 +242,7 @@ impl Site {
             server: Arc::new(Server::new(Domain::new(DOMAIN), clock.clone())),
             clock,
             entries: watch::channel(entries).0,
+            foreign: Mutex::default(),
             bound: Mutex::default(),
             node_ttl: Mutex::new(Duration::from_secs(3600)),
             evicted: false.into(),
@@ -290,6 +295,10 @@ impl Site {
             shutdown.clone(),
         );
         self.running = Some((shutdown, tokio::spawn(serving)));
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
     }
 
     pub(crate) async fn stop(&mut self) {

@@ -13,11 +13,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tonic::{Code, Status};
 
-async fn workload(handle: &Handle) -> Client {
+pub(crate) async fn workload(handle: &Handle) -> Client {
     client(channel(handle.socket()).await)
 }
 
-async fn fetched(handle: &Handle) -> Result<Vec<String>, Status> {
+pub(crate) async fn fetched(handle: &Handle) -> Result<Vec<String>, Status> {
     let stream = workload(handle).await.fetch_x509svid(X509svidRequest {}).await?;
     Ok(ids(&first(stream).await?)
         .into_iter()

@@ -5,7 +5,8 @@ use hyper_util::rt::TokioIo;
 use signet_agent::attest::{Attestor, built_in};
 use signet_agent::metrics::Series;
 use signet_agent::{
-    AgentError, Engine, EngineParts, IssueError, IssueFuture, Issuer, Pace, SvidKey, UnixSettings,
+    AgentError, AgentSettings, Engine, EngineParts, IssueError, IssueFuture, Issuer, Live, Pace, SvidKey,
+    SvidSettings,
 };
 use signet_crypto::{KeyKind, LocalKey, SignatureEncoding};
 use signet_feed::{FeedCursor, FeedEntry, NodeState};
@@ -326,11 +327,16 @@ impl World {
     }
 
     fn start(pace: Pace, svid_key: SvidKey) -> Self {
+        let live = Live::new(&AgentSettings {
+            svid: SvidSettings { key: svid_key },
+            allowed_foreign_jwt_claims: vec!["allowed".to_owned()],
+            ..AgentSettings::default()
+        });
         let clock = ManualClock::default();
         let server = Arc::new(Server::new(Domain::new(DOMAIN), clock.clone()));
         let attestor = Arc::new(Counting {
             calls: AtomicUsize::new(0),
-            inner: Arc::clone(&built_in(&UnixSettings::default(), Arc::new(clock.clone()))[0]),
+            inner: Arc::clone(&built_in(&live, Arc::new(clock.clone()))[0]),
             fails: false.into(),
         });
         let metrics = Metrics::new(None);
@@ -342,9 +348,8 @@ impl World {
             attestors: vec![Arc::<Counting>::clone(&attestor)],
             clock: Arc::new(clock.clone()),
             pace,
-            svid_key,
+            live,
             series: Series::new(&metrics),
-            foreign_claims: vec!["allowed".to_owned()],
             shutdown: shutdown.clone(),
         })
         .expect("engine");
