@@ -1,10 +1,12 @@
 use crate::Outcome;
 use crate::error::CliError;
 use core::future::Future;
-use signet_fault::Coded;
-use std::path::{Path, PathBuf};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use signet_fault::Coded as _;
+use signet_settings::{Changes, SettingsError, Taken};
+use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
 
 /// Runs a client's work on this thread.
 pub(crate) fn client<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
@@ -61,25 +63,67 @@ fn is_hangup_ignored(status: &str) -> bool {
         .is_some_and(|mask| mask & 1 == 1)
 }
 
-/// Reads the settings again at each SIGHUP and says what came of it. For ever.
-///
-/// What runs keeps what it started with: ports, sockets and seals cannot change under it. The signal is answered all
-/// the same, because unanswered it would end the process.
-pub(crate) fn on_hangup<T, E: Coded>(
-    path: Option<PathBuf>,
-    read: impl Fn(&Path) -> Result<T, E> + Send + 'static,
-) -> Outcome {
-    let mut hangup = signal(SignalKind::hangup()).map_err(CliError::Runtime)?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            match path.as_deref().map(&read) {
-                None => info!("SIGHUP: there is no settings file to read"),
-                Some(Ok(_)) => info!("SIGHUP: the settings are good; they take effect at the next start"),
-                Some(Err(error)) => warn!(code = error.code(), %error, "SIGHUP: the settings have mistakes"),
+/// The requests to take settings over: from its making on, SIGHUP ends the process no more.
+pub(crate) struct Hangups(Signal);
+
+impl Hangups {
+    pub(crate) fn listen() -> Outcome<Self> {
+        Ok(Self(signal(SignalKind::hangup()).map_err(CliError::Runtime)?))
+    }
+
+    /// From now on, gives what `read` reads to `take_over` at each request, and logs what came of it. A request that
+    /// came before is answered now. Ends with `shutdown`: what stops needs no other settings.
+    ///
+    /// Without `read` there is no file. What cannot be read changes nothing. `read` may block.
+    pub(crate) fn reload<T: Send + 'static>(
+        mut self,
+        read: Option<impl Fn() -> Result<T, SettingsError> + Send + Sync + 'static>,
+        take_over: impl Fn(T) -> Option<Changes> + Send + 'static,
+        shutdown: CancellationToken,
+    ) {
+        let read = read.map(Arc::new);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => return,
+                    request = self.0.recv() => if request.is_none() {
+                        return;
+                    },
+                }
+                let Some(read) = read.clone() else {
+                    info!("SIGHUP: there is no settings file to read");
+                    continue;
+                };
+                match tokio::task::spawn_blocking(move || read()).await {
+                    Ok(Ok(settings)) => {
+                        if let Some(changes) = take_over(settings) {
+                            tell(&changes);
+                        }
+                    }
+                    Ok(Err(error)) => {
+                        let code = error.code();
+                        error!(code, %error, "SIGHUP: the settings cannot be used, nothing changes");
+                    }
+                    Err(error) => error!(%error, "SIGHUP: the settings were not read, nothing changes"),
+                }
             }
-        }
-    });
-    Ok(())
+        });
+    }
+}
+
+/// One line for each key.
+fn tell(changes: &Changes) {
+    if changes.is_empty() {
+        info!("SIGHUP: the settings say what runs, nothing changes");
+    }
+    for Taken { key, old, new } in changes.taken() {
+        info!(key, old, new, "SIGHUP: taken over");
+    }
+    for key in changes.waiting() {
+        // Whoever sent the signal may rely on it.
+        warn!(key, "SIGHUP: takes effect at the next start: {key}");
+    }
 }
 
 /// Sends what the process logs to standard error, as `SIGNET_LOG` and `SIGNET_LOG_FORMAT` say.

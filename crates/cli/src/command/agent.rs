@@ -5,7 +5,7 @@ use crate::{Outcome, clock, file, runtime};
 use clap::Subcommand;
 use core::time::Duration;
 use signet_agent::{Agent, AgentSettings, Pace};
-use signet_settings::HostPort;
+use signet_settings::{HostPort, SettingsError};
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -45,19 +45,7 @@ impl AgentCommand {
     pub(crate) fn run(self) -> Outcome {
         let Self::Run(run) = self;
         runtime::logs("info")?;
-        let mut settings = match &run.config {
-            Some(path) => signet_settings::load::<AgentSettings>(path).map_err(config::failure)?,
-            None => AgentSettings::default(),
-        };
-        if let Some(server) = run.server {
-            settings.servers = vec![server];
-        }
-        if let Some(socket) = run.socket {
-            settings.workload_api.path = socket;
-        }
-        if run.state_dir.is_some() {
-            settings.state_dir = run.state_dir;
-        }
+        let settings = run.settings().map_err(config::failure)?;
         // A file named on the command line must be there; that of the settings may be gone once the node has joined.
         let join = match &run.join_file {
             Some(path) => Some(join_string(path)?),
@@ -69,11 +57,14 @@ impl AgentCommand {
         runtime::harden();
         runtime::service(async {
             let stop = runtime::stop_signal()?;
-            runtime::on_hangup(run.config, |path| signet_settings::load::<AgentSettings>(path))?;
+            let hangups = runtime::Hangups::listen()?;
             let shutdown = CancellationToken::new();
             let pace = Pace::default();
             let agent =
                 Agent::start(settings, join.as_deref(), clock::system(), pace, shutdown.clone()).await?;
+            let reloader = agent.reloader();
+            let read = run.config.is_some().then_some(move || run.settings());
+            hangups.reload(read, move |new| reloader.take_over(new), shutdown.clone());
             let ended = agent.wait();
             tokio::pin!(ended);
             tokio::select! {
@@ -89,6 +80,26 @@ impl AgentCommand {
                 Err(_) => Ok(()),
             }
         })
+    }
+}
+
+impl Run {
+    /// What the file says, and above it what the command line says.
+    fn settings(&self) -> Result<AgentSettings, SettingsError> {
+        let mut settings = match &self.config {
+            Some(path) => signet_settings::load::<AgentSettings>(path)?,
+            None => AgentSettings::default(),
+        };
+        if let Some(server) = &self.server {
+            settings.servers = vec![server.clone()];
+        }
+        if let Some(socket) = &self.socket {
+            settings.workload_api.path.clone_from(socket);
+        }
+        if let Some(dir) = &self.state_dir {
+            settings.state_dir = Some(dir.clone());
+        }
+        Ok(settings)
     }
 }
 

@@ -178,9 +178,12 @@ fn run(path: &Path) -> Outcome {
     runtime::harden();
     runtime::service(async {
         let stop = runtime::stop_signal()?;
-        runtime::on_hangup(Some(path.to_path_buf()), signet_server::Config::load)?;
+        let hangups = runtime::Hangups::listen()?;
         let server = signet_server::Server::start(config, clock::system()).await?;
         let token = server.shutdown_token();
+        let (path, reloader) = (path.to_path_buf(), server.reloader());
+        let read = move || signet_server::Config::load(&path);
+        hangups.reload(Some(read), move |new| reloader.take_over(new), token.clone());
         tokio::select! {
             signal = stop => {
                 info!(signal, "stopping");

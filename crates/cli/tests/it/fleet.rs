@@ -7,16 +7,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Where everything of one fleet lies.
-struct Fleet {
-    dir: tempfile::TempDir,
-    agents: u16,
-    server_metrics: u16,
-    agent_metrics: u16,
+pub(crate) struct Fleet {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) agents: u16,
+    pub(crate) server_metrics: u16,
+    pub(crate) agent_metrics: u16,
 }
 
 impl Fleet {
     /// Makes a server's directory and settings; starts nothing.
-    fn init() -> (Self, Done) {
+    pub(crate) fn init() -> (Self, Done) {
         let fleet = Self {
             dir: tempfile::Builder::new().prefix("sg").tempdir().unwrap(),
             agents: free_port(),
@@ -55,39 +55,67 @@ impl Fleet {
         ])
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         text(&self.at(name)).to_owned()
     }
 
-    fn api(&self) -> String {
+    pub(crate) fn api(&self) -> String {
         format!("unix://{}", self.text("api.sock"))
     }
 
-    fn start_server(&self) -> Running {
+    pub(crate) fn start_server(&self) -> Running {
         let server = Running::start(&["server", "run", "--config", &self.text("server.toml")]);
         self.wait(self.server_metrics);
         server
     }
 
     fn start_agent(&self) -> Running {
-        let settings = format!(
-            "state_dir = \"{}\"\njoin_file = \"{}\"\nmetrics = \"127.0.0.1:{}\"\n[workload_api]\npath = \"{}\"\n",
-            self.text("agent"),
-            self.text("join"),
-            self.agent_metrics,
-            self.text("agent.sock"),
-        );
-        fs::write(self.at("agent.toml"), settings).unwrap();
+        fs::write(self.at("agent.toml"), self.agent_settings()).unwrap();
         let agent = Running::start(&["agent", "run", "--config", &self.text("agent.toml")]);
         self.wait(self.agent_metrics);
         agent
     }
 
-    fn wait(&self, port: u16) {
+    pub(crate) fn agent_settings(&self) -> String {
+        format!(
+            "state_dir = \"{}\"\njoin_file = \"{}\"\nmetrics = \"127.0.0.1:{}\"\n[workload_api]\npath = \"{}\"\n",
+            self.text("agent"),
+            self.text("join"),
+            self.agent_metrics,
+            self.text("agent.sock"),
+        )
+    }
+
+    /// Entitles everything that this user runs to `path`.
+    pub(crate) fn entitle(&self, path: &str) {
+        let uid = std::os::unix::fs::MetadataExt::uid(&fs::metadata(self.dir.path()).unwrap());
+        let (id, selector) = (format!("spiffe://fleet.test{path}"), format!("unix:uid:{uid}"));
+        let api = self.api();
+        let create = [
+            "entry",
+            "create",
+            "--api",
+            &api,
+            "--spiffe-id",
+            &id,
+            "--selector",
+            &selector,
+        ];
+        assert_eq!(run(&create).code, Some(0));
+    }
+
+    /// Makes a join string.
+    pub(crate) fn join_string(&self) -> String {
+        let api = self.api();
+        let join = run(&["node", "join-token", "create", "--api", &api, "-o", "json"]).json();
+        join["join_string"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn wait(&self, port: u16) {
         let url = format!("http://127.0.0.1:{port}");
         let done = run(&["health", "--url", &url, "--wait", "60s", "-o", "json"]);
         assert_eq!(done.json()[0]["status"], "ready");
@@ -108,26 +136,12 @@ fn a_server_and_an_agent_are_set_up_joined_and_survive_restarts() {
         (Some("fleet.test"), Some(true))
     );
     let mut server = fleet.start_server();
-    let api = fleet.api();
-    let join = run(&["node", "join-token", "create", "--api", &api, "-o", "json"]).json();
-    fs::write(fleet.at("join"), join["join_string"].as_str().unwrap()).unwrap();
+    fs::write(fleet.at("join"), fleet.join_string()).unwrap();
     let mut agent = fleet.start_agent();
 
     // No entry, no identity; with one, an identity, on a process that never showed a credential.
     fleet.svid().refused("SGWL007");
-    let uid = std::os::unix::fs::MetadataExt::uid(&fs::metadata(fleet.dir.path()).unwrap());
-    let selector = format!("unix:uid:{uid}");
-    let create = [
-        "entry",
-        "create",
-        "--api",
-        &api,
-        "--spiffe-id",
-        "spiffe://fleet.test/a",
-        "--selector",
-        &selector,
-    ];
-    assert_eq!(run(&create).code, Some(0));
+    fleet.entitle("/a");
     let first = fleet.wait_for_svid();
     assert_eq!(first["svids"][0]["spiffe_id"], "spiffe://fleet.test/a");
 
@@ -159,7 +173,7 @@ fn a_server_and_an_agent_are_set_up_joined_and_survive_restarts() {
 
 impl Fleet {
     /// The identity, as soon as the entry has reached the agent: `watch` prints it and each change of it.
-    fn wait_for_svid(&self) -> serde_json::Value {
+    pub(crate) fn wait_for_svid(&self) -> serde_json::Value {
         let socket = format!("unix://{}", self.text("agent.sock"));
         for _ in 0..1_000 {
             let done: Done = signet()

@@ -13,3 +13,4 @@ mod fleet;
 mod help;
 mod program;
 mod register;
+mod reload;

@@ -4,7 +4,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
 
 /// The binary with nothing of our own environment that it would read.
 pub(crate) fn signet() -> Command {
@@ -77,6 +79,15 @@ impl Running {
         Self { child, out }
     }
 
+    /// As [`Running::start`], with what it logs.
+    pub(crate) fn start_logged(args: &[&str]) -> (Self, Log) {
+        let mut command = signet();
+        command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Log::follow(child.stderr.take().unwrap());
+        (Self { child, out: None }, log)
+    }
+
     /// The next line of standard output.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
@@ -92,6 +103,11 @@ impl Running {
     /// Sends `signal` and waits for the end.
     pub(crate) fn end(&mut self, signal: Signal) -> ExitStatus {
         self.signal(signal);
+        self.ended()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 }
@@ -106,6 +122,54 @@ impl Drop for Running {
         let _ = self.child.wait();
     }
 }
+
+/// What a process logs, line by line.
+pub(crate) struct Log {
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Log {
+    fn follow(stderr: ChildStderr) -> Self {
+        let (sender, lines) = mpsc::channel();
+        // Ends with the process, whose end of the pipe is the only one.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self {
+            lines,
+            seen: Vec::new(),
+        }
+    }
+
+    /// The next line with `part` in it.
+    pub(crate) fn wait(&mut self, part: &str) -> String {
+        let until = Instant::now() + LINE_WITHIN;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("`{part}` was not logged within {LINE_WITHIN:?}: {:#?}", self.seen);
+            };
+            self.seen.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// All that a process logged which has ended.
+    pub(crate) fn whole(mut self) -> Vec<String> {
+        self.seen.extend(self.lines.iter());
+        self.seen
+    }
+}
+
+/// Far above what it takes, on a machine that has much else to do.
+const LINE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Sends `signal` to a child of ours. A small system has no program that does.
 fn send(child: &Child, signal: Signal) -> std::io::Result<()> {
