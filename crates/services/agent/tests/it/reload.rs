@@ -20,18 +20,6 @@ fn servers(address: SocketAddr) -> Vec<HostPort> {
     vec![HostPort::parse(&address.to_string()).expect("address")]
 }
 
-/// Moves the server to another port; the one before answers no more.
-async fn move_away(site: &mut Site) -> SocketAddr {
-    let before = site.address;
-    if site.is_running() {
-        site.stop().await;
-    }
-    site.address = SocketAddr::from(([127, 0, 0, 1], 0));
-    site.start().await;
-    assert_ne!(site.address, before);
-    before
-}
-
 /// The keys that were taken over, of an agent that runs.
 fn take_over(handle: &Handle, settings: AgentSettings) -> Vec<&'static str> {
     let changes = handle.reloader().take_over(settings).expect("running");
@@ -49,7 +37,7 @@ async fn a_node_that_lost_its_server_finds_the_one_that_was_taken_over() {
     let (old, join) = (settings(site.address), site.join());
     let handle = site.agent(old.clone(), Some(&join)).await.expect("start");
     handle.ready().await.expect("ready");
-    move_away(&mut site).await;
+    site.move_away().await;
     while handle.metrics().text().contains("signet_agent_connected 1") {
         tokio::task::yield_now().await;
     }
@@ -69,14 +57,17 @@ async fn a_node_that_lost_its_server_finds_the_one_that_was_taken_over() {
 #[tokio::test]
 async fn a_node_that_cannot_join_yet_joins_at_the_server_that_was_taken_over() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
-    let join = site.join();
-    site.stop().await;
+    let (join, before) = (site.join(), site.address);
+    site.move_away().await;
+    let nobody = tokio::net::TcpListener::bind(before).await.expect("bind");
     let handle = site.agent(site.settings(), Some(&join)).await.expect("start");
-    move_away(&mut site).await;
     let moved = AgentSettings {
         servers: servers(site.address),
         ..site.settings()
     };
+    // It has tried, in vain, and tries again.
+    drop(nobody.accept().await.expect("accept"));
+    drop(nobody);
     assert!(!handle.engine().is_ready());
     assert_eq!(take_over(&handle, moved), ["servers"]);
     handle.ready().await.expect("ready");

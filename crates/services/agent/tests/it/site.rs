@@ -297,8 +297,15 @@ impl Site {
         self.running = Some((shutdown, tokio::spawn(serving)));
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        self.running.is_some()
+    /// Serves at another port; the one before answers no more.
+    pub(crate) async fn move_away(&mut self) {
+        let before = self.running.take();
+        // Opened while the other one is still held, so that it is not the same.
+        self.address.set_port(0);
+        self.start().await;
+        let (shutdown, task) = before.expect("running");
+        shutdown.cancel();
+        task.await.expect("stopped");
     }
 
     pub(crate) async fn stop(&mut self) {
