@@ -180,6 +180,7 @@ pub(crate) fn scenarios(root: &Path, names: &[&str], environment: &[(&str, &str)
 }
 
 /// The campaigns of `tests/crash` and every test with `crash` in its name, with the number of rounds of a campaign.
+/// That on the whole server takes minutes and says how far it is, so it runs by itself and is shown.
 fn crash(root: &Path) -> Result<(), Failure> {
     let command = |args: &[&str]| {
         let mut command = run::cargo();
@@ -190,27 +191,44 @@ fn crash(root: &Path) -> Result<(), Failure> {
         command
     };
     if has_nextest() {
-        let filter = "package(signet-crash) or test(/crash/)";
-        return run::shown(&mut command(&[
+        let filter = format!("(package(signet-crash) or test(/crash/)) and not test(/{SERVER}/)");
+        run::shown(&mut command(&[
             "nextest",
             "run",
             "--workspace",
             "--locked",
             "-E",
-            filter,
-        ]));
+            &filter,
+        ]))?;
+    } else {
+        run::shown(&mut command(&["test", "--locked", "-p", "signet-crash"]))?;
+        run::shown(&mut command(&[
+            "test",
+            "--workspace",
+            "--locked",
+            "--exclude",
+            "signet-crash",
+            "--",
+            "crash",
+            "--skip",
+            SERVER,
+        ]))?;
     }
-    run::shown(&mut command(&["test", "--locked", "-p", "signet-crash"]))?;
     run::shown(&mut command(&[
         "test",
-        "--workspace",
         "--locked",
-        "--exclude",
-        "signet-crash",
+        "-p",
+        "signet",
+        "--test",
+        "it",
+        SERVER,
         "--",
-        "crash",
+        "--nocapture",
     ]))
 }
+
+/// The module of the campaign on the whole server.
+const SERVER: &str = "crash_server";
 
 /// How often each campaign crashes what it tests.
 const ROUNDS: &str = "200";

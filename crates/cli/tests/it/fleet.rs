@@ -1,17 +1,20 @@
 //! A server and an agent as processes of their own.
 
-use crate::program::{Done, Running, free_port, run, signet, text};
+use crate::ports::HeldPort;
+use crate::program::{Done, Running, run, signet, text};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Where everything of one fleet lies.
 pub(crate) struct Fleet {
     pub(crate) dir: tempfile::TempDir,
-    pub(crate) agents: u16,
-    pub(crate) server_metrics: u16,
-    pub(crate) agent_metrics: u16,
+    pub(crate) https: HeldPort,
+    pub(crate) agents: HeldPort,
+    pub(crate) server_metrics: HeldPort,
+    pub(crate) agent_metrics: HeldPort,
 }
 
 impl Fleet {
@@ -19,19 +22,21 @@ impl Fleet {
     pub(crate) fn init() -> (Self, Done) {
         let fleet = Self {
             dir: tempfile::Builder::new().prefix("sg").tempdir().unwrap(),
-            agents: free_port(),
-            server_metrics: free_port(),
-            agent_metrics: free_port(),
+            https: HeldPort::take(),
+            agents: HeldPort::take(),
+            server_metrics: HeldPort::take(),
+            agent_metrics: HeldPort::take(),
         };
         let done = fleet.init_again("server", "recovery");
         let settings = format!(
             "trust_domain = \"fleet.test\"\ndata_dir = \"{}\"\nseal = \"file={}\"\nadvertise = [\"127.0.0.1:{agents}\"]\n\
-             [listen]\nhttps = \"127.0.0.1:0\"\nagents = \"127.0.0.1:{agents}\"\nmetrics = \"127.0.0.1:{}\"\napi = \"{}\"\n",
+             [listen]\nhttps = \"{}\"\nagents = \"127.0.0.1:{agents}\"\nmetrics = \"{}\"\napi = \"{}\"\n",
             fleet.text("server"),
             fleet.text("seal.key"),
-            fleet.server_metrics,
+            fleet.https.address(),
+            fleet.server_metrics.address(),
             fleet.text("api.sock"),
-            agents = fleet.agents,
+            agents = fleet.agents.number(),
         );
         fs::write(fleet.at("server.toml"), settings).unwrap();
         (fleet, done)
@@ -67,25 +72,39 @@ impl Fleet {
         format!("unix://{}", self.text("api.sock"))
     }
 
+    /// The command that runs the server.
+    pub(crate) fn server(&self) -> Command {
+        let mut command = signet();
+        command.args(["server", "run", "--config", &self.text("server.toml")]);
+        command
+    }
+
     pub(crate) fn start_server(&self) -> Running {
-        let server = Running::start(&["server", "run", "--config", &self.text("server.toml")]);
-        self.wait(self.server_metrics);
+        let server = Running::of(self.server());
+        self.wait(&self.server_metrics);
         server
     }
 
-    fn start_agent(&self) -> Running {
+    /// The command that runs the agent, which joins by the file `join`.
+    pub(crate) fn agent(&self) -> Command {
         fs::write(self.at("agent.toml"), self.agent_settings()).unwrap();
-        let agent = Running::start(&["agent", "run", "--config", &self.text("agent.toml")]);
-        self.wait(self.agent_metrics);
+        let mut command = signet();
+        command.args(["agent", "run", "--config", &self.text("agent.toml")]);
+        command
+    }
+
+    pub(crate) fn start_agent(&self) -> Running {
+        let agent = Running::of(self.agent());
+        self.wait(&self.agent_metrics);
         agent
     }
 
     pub(crate) fn agent_settings(&self) -> String {
         format!(
-            "state_dir = \"{}\"\njoin_file = \"{}\"\nmetrics = \"127.0.0.1:{}\"\n[workload_api]\npath = \"{}\"\n",
+            "state_dir = \"{}\"\njoin_file = \"{}\"\nmetrics = \"{}\"\n[workload_api]\npath = \"{}\"\n",
             self.text("agent"),
             self.text("join"),
-            self.agent_metrics,
+            self.agent_metrics.address(),
             self.text("agent.sock"),
         )
     }
@@ -115,8 +134,14 @@ impl Fleet {
         join["join_string"].as_str().unwrap().to_owned()
     }
 
-    pub(crate) fn wait(&self, port: u16) {
-        let url = format!("http://127.0.0.1:{port}");
+    /// Makes a join string and puts it where the agent looks for it.
+    pub(crate) fn make_join_file(&self) {
+        fs::write(self.at("join"), self.join_string()).unwrap();
+    }
+
+    /// Waits until the process whose health is told on `port` is ready.
+    pub(crate) fn wait(&self, port: &HeldPort) {
+        let url = format!("http://{}", port.address());
         let done = run(&["health", "--url", &url, "--wait", "60s", "-o", "json"]);
         assert_eq!(done.json()[0]["status"], "ready");
     }
@@ -136,7 +161,7 @@ fn a_server_and_an_agent_are_set_up_joined_and_survive_restarts() {
         (Some("fleet.test"), Some(true))
     );
     let mut server = fleet.start_server();
-    fs::write(fleet.at("join"), fleet.join_string()).unwrap();
+    fleet.make_join_file();
     let mut agent = fleet.start_agent();
 
     // No entry, no identity; with one, an identity, on a process that never showed a credential.
@@ -148,8 +173,8 @@ fn a_server_and_an_agent_are_set_up_joined_and_survive_restarts() {
     // A signal that would end other programs has both read their settings again and go on.
     server.signal(Signal::HUP);
     agent.signal(Signal::HUP);
-    fleet.wait(fleet.server_metrics);
-    fleet.wait(fleet.agent_metrics);
+    fleet.wait(&fleet.server_metrics);
+    fleet.wait(&fleet.agent_metrics);
 
     // The node's key is a file of its own user; the join string is used up and not needed again.
     let key_modes: Vec<u32> = fs::read_dir(fleet.at("agent"))

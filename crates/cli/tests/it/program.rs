@@ -3,6 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -74,7 +75,14 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut child = signet().args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = signet();
+        command.args(args);
+        Self::of(command)
+    }
+
+    /// Starts `command`.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let out = child.stdout.take().map(BufReader::new);
         Self { child, out }
     }
@@ -98,6 +106,18 @@ impl Running {
     /// Sends `signal`.
     pub(crate) fn signal(&self, signal: Signal) {
         send(&self.child, signal).unwrap();
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Ends it as a crash would: nothing of it runs any more when this returns.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.signal(), Some(9), "it had ended by itself: {status}");
     }
 
     /// Sends `signal` and waits for the end.

@@ -21,7 +21,7 @@ fn replace(path: &Path, text: &str) {
 impl Fleet {
     fn start_server_logged(&self) -> (Running, Log) {
         let started = Running::start_logged(&["server", "run", "--config", &self.text("server.toml")]);
-        self.wait(self.server_metrics);
+        self.wait(&self.server_metrics);
         started
     }
 
@@ -37,7 +37,7 @@ fn a_server_takes_over_what_it_can_says_what_waits_and_keeps_running_on_a_bad_fi
     let (mut server, mut log) = fleet.start_server_logged();
     let file = fleet.at("server.toml");
     let first = fs::read_to_string(&file).unwrap();
-    let old = format!("127.0.0.1:{}", fleet.agents);
+    let old = fleet.agents.address().to_string();
     assert_eq!(fleet.advertised(), [old.as_str()]);
 
     // Two keys that are told apart: one is taken over, one waits.
@@ -81,7 +81,7 @@ fn a_server_takes_over_what_it_can_says_what_waits_and_keeps_running_on_a_bad_fi
     assert_eq!(fleet.advertised(), [old.as_str()]);
     server.signal(Signal::HUP);
     log.wait("SIGHUP: the settings say what runs, nothing changes");
-    fleet.wait(fleet.server_metrics);
+    fleet.wait(&fleet.server_metrics);
     assert_eq!(server.end(Signal::TERM).code(), Some(0));
 }
 
@@ -93,7 +93,7 @@ fn an_agent_makes_its_next_key_of_the_kind_that_it_took_over() {
     let file = fleet.at("agent.toml");
     let first = fleet.agent_settings();
     fs::write(&file, &first).unwrap();
-    let own = format!("127.0.0.1:{}", fleet.agents);
+    let own = fleet.agents.address().to_string();
     // What the command line says stands above the file, then as at the start.
     let args = [
         "agent",
@@ -104,7 +104,7 @@ fn an_agent_makes_its_next_key_of_the_kind_that_it_took_over() {
         &own,
     ];
     let (mut agent, mut log) = Running::start_logged(&args);
-    fleet.wait(fleet.agent_metrics);
+    fleet.wait(&fleet.agent_metrics);
 
     let second = format!("servers = [\"no.fleet.test:1\"]\nsite = \"lab\"\n{first}[svid]\nkey = \"p384\"\n");
     replace(&file, &second);
@@ -144,7 +144,7 @@ fn a_server_that_stops_does_not_answer_a_hangup() {
     slow.read_exact(&mut go_on).unwrap();
     server.signal(Signal::TERM);
     log.wait("stopping");
-    let url = format!("http://127.0.0.1:{}", fleet.server_metrics);
+    let url = format!("http://{}", fleet.server_metrics.address());
     let drains = || {
         run(&["health", "--url", &url, "-o", "json"])
             .err

@@ -1,0 +1,459 @@
+//! The built server, killed again and again while it issues.
+//!
+//! A real agent stands in front of it, with workloads that ask for new tokens, hold streams and open new ones, while
+//! administrators change entries and nodes join, are banned and evicted. The server is killed at a random moment and
+//! started again on the same directory, sometimes killed again while it starts. Each time: whatever a workload was given
+//! is in the journal; whatever an administrator was told is so; what got no answer was done wholly or not at all; no key
+//! has changed; and the agent, which is never started again, goes on by itself as the same node.
+
+mod admin;
+mod dice;
+mod issued;
+mod ledger;
+mod load;
+mod public;
+
+use crate::fleet::Fleet;
+use crate::program::Running;
+use admin::{Admin, KeysSeen};
+use core::time::Duration;
+use dice::Dice;
+use issued::{Issued, Recorded};
+use ledger::Place;
+use load::{Round, WITHIN, World, base};
+use rustix::process::Signal;
+use serde_json::Value;
+use signet_api::NodeView;
+use signet_id::TrustDomain;
+use signet_net::client::Client;
+use signet_time::{Clock, UnixTime};
+use signet_trust::{Bundle, TrustView};
+use signet_workload::{Endpoint, WorkloadClient, WorkloadError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How often the server is killed at work where `SIGNET_CRASH_ROUNDS` does not say.
+const ROUNDS: u64 = 4;
+
+/// Each of them is a task of its own.
+const TOKEN_ASKERS: usize = 3;
+const FOLLOWERS: usize = 2;
+const ADMINISTRATORS: usize = 2;
+
+/// At most so many answers come between a start and a kill at work.
+const ANSWERS_MAX: u64 = 400;
+
+/// At most so long after its start the server is killed where that is to happen before it serves.
+const START_MS_MAX: u64 = 250;
+
+#[test]
+fn crash_of_the_server_at_work_loses_nothing_that_anybody_was_given_or_told() {
+    let rounds = std::env::var("SIGNET_CRASH_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut campaign = Campaign::start().await;
+        for round in 0..rounds {
+            campaign.round(round).await;
+            if rounds > ROUNDS && (round + 1) % 10 == 0 {
+                println!("server: round {} of {rounds}: {}", round + 1, campaign.figures());
+            }
+        }
+        campaign.finish().await;
+    });
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> UnixTime {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the processes under test go by the wall clock"
+        )]
+        let now = SystemTime::now();
+        UnixTime::EPOCH + now.duration_since(SystemTime::UNIX_EPOCH).unwrap()
+    }
+}
+
+struct Campaign {
+    // Before the directory that it runs in.
+    server: Running,
+    agent: Running,
+    dice: Dice,
+    world: World,
+    /// The node that the agent is: it and its key must stay.
+    node: NodeView,
+    keys: KeysSeen,
+    public: Client,
+    documents: [Value; 2],
+    recorded: Recorded,
+    workloads: JoinSet<()>,
+    seen: Vec<watch::Receiver<BTreeSet<String>>>,
+    stop: CancellationToken,
+    begun: Instant,
+    counts: Counts,
+    fleet: Fleet,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    kills_at_work: u64,
+    kills_at_start: u64,
+    /// Changes that a kill left without an answer.
+    open: usize,
+    checked: usize,
+    entries_max: usize,
+    nodes: usize,
+    ready_max: Duration,
+    served_max: Duration,
+}
+
+/// `command` with its log in a file.
+fn logging(mut command: Command, log: &Path) -> Running {
+    let log = fs::File::options().create(true).append(true).open(log).unwrap();
+    command.stderr(Stdio::from(log));
+    Running::of(command)
+}
+
+impl Campaign {
+    async fn start() -> Self {
+        let dice = Dice::seeded("server");
+        let (fleet, made) = Fleet::init();
+        assert_eq!(made.code, Some(0), "{made:?}");
+        let server = logging(fleet.server(), &fleet.at("server.log"));
+        fleet.wait(&fleet.server_metrics);
+        fleet.make_join_file();
+        let agent = logging(fleet.agent(), &fleet.at("agent.log"));
+        fleet.wait(&fleet.agent_metrics);
+
+        let admin = Admin::new(fleet.at("api.sock"));
+        let keys = admin.keys().await;
+        let public = public::client(fleet.https.number(), &keys.bundle.x509_pem);
+        let documents = public::documents(&public).await;
+        let domain: TrustDomain = "fleet.test".parse().unwrap();
+        let bundle = serde_json::to_vec(&keys.bundle.spiffe).unwrap();
+        let bundle = Bundle::parse_spiffe(domain.clone(), &bundle).unwrap();
+        let view = TrustView::new(domain).with_bundle(bundle);
+        let clock = Arc::new(SystemClock);
+        let world = World {
+            admin,
+            workload_api: Endpoint::Unix(fleet.at("agent.sock")),
+            issued: Arc::new(Issued::new(view, clock.clone())),
+            entries: Arc::default(),
+            nodes: Arc::default(),
+            clock,
+            directory: fleet.dir.path().to_owned(),
+            uid: rustix::process::getuid().as_raw(),
+        };
+        let [node] = world.admin.nodes().await.try_into().unwrap();
+        let main = node.id.to_string();
+        world.nodes.lock().unwrap().told(
+            &main,
+            Some(Place {
+                banned: false,
+                certified: true,
+            }),
+        );
+
+        let mut campaign = Self {
+            server,
+            agent,
+            dice,
+            world,
+            node,
+            keys,
+            public,
+            documents,
+            recorded: Recorded::default(),
+            workloads: JoinSet::new(),
+            seen: Vec::new(),
+            stop: CancellationToken::new(),
+            begun: Instant::now(),
+            counts: Counts::default(),
+            fleet,
+        };
+        campaign.hire().await;
+        campaign
+    }
+
+    /// Starts the workloads, as soon as there is an identity for them.
+    async fn hire(&mut self) {
+        let first = self.begin_round(0);
+        first.create_for("/base", self.world.uid).await.unwrap();
+        self.fetch_token("the first").await;
+        for name in 0..TOKEN_ASKERS {
+            let asking = self.world.clone().ask_for_tokens(name, self.stop.clone());
+            self.workloads.spawn(asking);
+        }
+        for _ in 0..FOLLOWERS {
+            let (sender, seen) = watch::channel(BTreeSet::new());
+            self.seen.push(seen);
+            let following = self.world.clone().follow(sender, self.stop.clone());
+            self.workloads.spawn(following);
+        }
+    }
+
+    fn begin_round(&self, number: u64) -> Round {
+        Round {
+            world: self.world.clone(),
+            number,
+            killing: CancellationToken::new(),
+        }
+    }
+
+    async fn round(&mut self, number: u64) {
+        self.work_and_kill(number).await;
+        self.check_record().await;
+        while self.dice.below(4) == 0 {
+            self.kill_at_start().await;
+            self.check_record().await;
+        }
+        let started = Instant::now();
+        self.server = logging(self.fleet.server(), &self.fleet.at("server.log"));
+        self.wait_until_ready(started).await;
+        self.check_keys().await;
+        self.check_state().await;
+        let served = self.fetch_token(&format!("{number}")).await;
+        self.counts.served_max = self.counts.served_max.max(served);
+        self.check_streams(number).await;
+        assert!(self.agent.is_alive(), "the agent goes on by itself");
+    }
+
+    /// Lets everybody work, and kills the server in the midst of it.
+    async fn work_and_kill(&mut self, number: u64) {
+        let round = self.begin_round(number);
+        let mut administrators = JoinSet::new();
+        for name in 0..ADMINISTRATORS {
+            administrators.spawn(round.clone().churn(name, self.dice.split()));
+        }
+        administrators.spawn(round.clone().entitle(0));
+        administrators.spawn(round.clone().join_nodes(self.dice.split()));
+        let wanted = self.answers() + self.dice.below(ANSWERS_MAX);
+        let since = Instant::now();
+        while self.answers() < wanted {
+            assert!(since.elapsed() < WITHIN, "nothing is answered any more");
+            self.assert_all_work(&mut administrators).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for _ in 0..self.dice.below(3_000_000) {
+            core::hint::spin_loop();
+        }
+        round.killing.cancel();
+        self.server.kill();
+        self.counts.kills_at_work += 1;
+        tokio::time::timeout(WITHIN, administrators.join_all())
+            .await
+            .expect("whoever got no answer stops");
+        self.counts.open +=
+            self.world.entries.lock().unwrap().open() + self.world.nodes.lock().unwrap().open();
+    }
+
+    /// How many answers anybody has got so far.
+    fn answers(&self) -> u64 {
+        let administrators =
+            self.world.entries.lock().unwrap().answered + self.world.nodes.lock().unwrap().answered;
+        administrators + self.world.issued.count() as u64
+    }
+
+    /// Fails with whatever one of them has found.
+    async fn assert_all_work(&mut self, administrators: &mut JoinSet<()>) {
+        for tasks in [administrators, &mut self.workloads] {
+            if let Some(ended) = tasks.try_join_next() {
+                ended.unwrap();
+                panic!("somebody stopped working while the server ran");
+            }
+        }
+    }
+
+    async fn kill_at_start(&mut self) {
+        let mut server = logging(self.fleet.server(), &self.fleet.at("server.log"));
+        // Any moment will do: how far it has come by then is what is drawn.
+        tokio::time::sleep(Duration::from_millis(self.dice.below(START_MS_MAX))).await;
+        server.kill();
+        self.counts.kills_at_start += 1;
+    }
+
+    /// Whatever workloads have now was recorded before they got it. The server does not run.
+    async fn check_record(&mut self) {
+        self.recorded
+            .read_on(&self.fleet.at("server/journal"))
+            .await
+            .unwrap();
+        self.counts.checked += self.world.issued.check_new(&self.recorded).unwrap();
+    }
+
+    async fn wait_until_ready(&mut self, started: Instant) {
+        while self.world.admin.status().await.as_deref() != Some("ready") {
+            assert!(self.server.is_alive(), "the server did not start again");
+            assert!(started.elapsed() < WITHIN, "the server is not healthy again");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.counts.ready_max = self.counts.ready_max.max(started.elapsed());
+        self.fleet.wait(&self.fleet.server_metrics);
+    }
+
+    async fn check_keys(&mut self) {
+        let keys = self.world.admin.keys().await;
+        keys.continue_from(&self.keys);
+        self.keys = keys;
+        let documents = public::documents(&self.public).await;
+        for (earlier, now) in self.documents.iter().zip(&documents) {
+            public::keys_continue(earlier, now);
+        }
+        self.documents = documents;
+    }
+
+    async fn check_state(&mut self) {
+        let entries = self.world.admin.entries().await;
+        self.counts.entries_max = self.counts.entries_max.max(entries.len());
+        self.world.entries.lock().unwrap().check(entries).unwrap();
+        let nodes = self.world.admin.nodes().await;
+        self.counts.nodes = nodes.len();
+        let ours = nodes.iter().find(|node| node.id == self.node.id);
+        let ours = ours.expect("the agent's node");
+        assert_eq!(
+            ours.key_sha256, self.node.key_sha256,
+            "the same node has the same key"
+        );
+        let places: BTreeMap<_, _> = nodes
+            .iter()
+            .map(|node| {
+                let (banned, certified) = (node.banned, node.serial.is_some());
+                (node.id.to_string(), Place { banned, certified })
+            })
+            .collect();
+        self.world.nodes.lock().unwrap().check(places).unwrap();
+        // What the state says of a node's certificate was written after its record.
+        for node in &nodes {
+            let (id, serial) = (node.id.as_str(), node.serial.as_deref());
+            let recorded = serial.is_none_or(|serial| self.recorded.holds_node(serial, id));
+            assert!(recorded, "the certificate {serial:?} of {id} was never recorded");
+        }
+    }
+
+    /// Waits for a token that only the server can have made just now. Returns how long that took.
+    async fn fetch_token(&self, name: &str) -> Duration {
+        let since = Instant::now();
+        let audience = format!("after {name}");
+        loop {
+            let client = WorkloadClient::connect(&self.world.workload_api).await.unwrap();
+            match client
+                .fetch_jwt(core::slice::from_ref(&audience), Some(&base()))
+                .await
+            {
+                Ok(svids) => {
+                    svids
+                        .iter()
+                        .for_each(|svid| self.world.issued.token(svid, &audience));
+                    return since.elapsed();
+                }
+                Err(WorkloadError::Unavailable { .. } | WorkloadError::NoIdentity { .. }) => {
+                    assert!(since.elapsed() < WITHIN, "the agent does not serve again");
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+
+    /// Streams that were open all the time show what is new since the crash, and show it no more when it is gone.
+    async fn check_streams(&mut self, number: u64) {
+        let round = self.begin_round(number);
+        let left = self
+            .world
+            .entries
+            .lock()
+            .unwrap()
+            .there("spiffe://fleet.test/x509-");
+        for (_, doc) in left {
+            round.delete(&doc).await.unwrap();
+        }
+        let marker = round
+            .create_for(&format!("/marker/{number}"), self.world.uid)
+            .await
+            .unwrap();
+        let wanted = marker.spiffe_id.to_string();
+        for seen in &mut self.seen {
+            let shown = seen.wait_for(|ids| ids.contains(&wanted));
+            tokio::time::timeout(WITHIN, shown)
+                .await
+                .expect("an open stream shows a new identity")
+                .expect("the stream goes on");
+        }
+        round.delete(&marker).await.unwrap();
+        for seen in &mut self.seen {
+            let gone = seen.wait_for(|ids| !ids.contains(&wanted));
+            tokio::time::timeout(WITHIN, gone)
+                .await
+                .expect("an open stream shows no identity that is gone")
+                .expect("the stream goes on");
+        }
+    }
+
+    fn figures(&self) -> String {
+        let Counts {
+            kills_at_work,
+            kills_at_start,
+            open,
+            checked,
+            entries_max,
+            nodes,
+            ready_max,
+            served_max,
+        } = &self.counts;
+        format!(
+            "{kills_at_work} kills at work and {kills_at_start} at the start in {:.0} s; {checked} credentials found in \
+             {} records; {} answers to administrators, {open} changes without one, up to {entries_max} entries, {nodes} \
+             nodes; healthy within {} ms, issuing within {} ms",
+            self.begun.elapsed().as_secs_f32(),
+            self.recorded.count(),
+            self.answers() - self.world.issued.count() as u64,
+            ready_max.as_millis(),
+            served_max.as_millis(),
+        )
+    }
+
+    /// Stops everybody in order, and looks for all that was ever given.
+    async fn finish(mut self) {
+        self.stop.cancel();
+        let workloads = core::mem::take(&mut self.workloads);
+        tokio::time::timeout(WITHIN, workloads.join_all())
+            .await
+            .expect("the workloads stop");
+        assert_eq!(self.agent.end(Signal::TERM).code(), Some(0));
+        assert_eq!(self.server.end(Signal::TERM).code(), Some(0));
+        self.check_record().await;
+        let mut all = Recorded::default();
+        all.read_on(&self.fleet.at("server/journal")).await.unwrap();
+        assert_eq!(all.count(), self.recorded.count());
+        let found = self.world.issued.check_all(&all).unwrap();
+        assert_eq!(found, self.counts.checked);
+        let only = BTreeSet::from([self.node.id.to_string()]);
+        assert_eq!(all.askers, only, "one node asked for all of them");
+        println!("server: {}", self.figures());
+    }
+}
+
+impl Drop for Campaign {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for name in ["server.log", "agent.log"] {
+                let log = fs::read_to_string(self.fleet.at(name)).unwrap_or_default();
+                let last: Vec<_> = log.lines().rev().take(40).collect();
+                eprintln!("the end of {name}:");
+                last.iter().rev().for_each(|line| eprintln!("  {line}"));
+            }
+        }
+    }
+}
