@@ -61,7 +61,10 @@ impl Keeper {
                 match task {
                     Task::Prepare { number, answer } => {
                         let prepared = prepare(&self.directory, number, self.segment_bytes, &self.closing);
-                        if let Err(error) = &prepared {
+                        // That it was left off because the journal is being closed is no reason to look.
+                        if let Err(error) = &prepared
+                            && !matches!(error, JournalFileError::Stopped)
+                        {
                             tracing::warn!(number, error = %signet_fault::chain(error), "the next journal segment could not be prepared");
                         }
                         let _gone = answer.send(prepared);

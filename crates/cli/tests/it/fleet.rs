@@ -146,7 +146,7 @@ impl Fleet {
         assert_eq!(done.json()[0]["status"], "ready");
     }
 
-    fn svid(&self) -> Done {
+    pub(crate) fn svid(&self) -> Done {
         let socket = format!("unix://{}", self.text("agent.sock"));
         run(&["svid", "x509", "-o", "json", "--socket", &socket])
     }

@@ -17,3 +17,4 @@ mod ports;
 mod program;
 mod register;
 mod reload;
+mod stop;

@@ -1,7 +1,9 @@
 //! Runs the built binary.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -96,6 +98,13 @@ impl Running {
         (Self { child, out: None }, log)
     }
 
+    /// Starts `command`, with what it logs at the end of the file `log`.
+    pub(crate) fn logging(mut command: Command, log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        command.stderr(Stdio::from(log));
+        Self::of(command)
+    }
+
     /// The next line of standard output.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
@@ -120,6 +129,22 @@ impl Running {
         assert_eq!(status.signal(), Some(9), "it had ended by itself: {status}");
     }
 
+    /// Sends SIGTERM and asserts that it ends by itself within `limit`, with success. Returns how long it took.
+    pub(crate) fn stop_within(&mut self, limit: Duration) -> Duration {
+        let since = Instant::now();
+        let process = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).unwrap();
+        self.signal(Signal::TERM);
+        let limit = Timespec::try_from(limit).unwrap();
+        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit)).unwrap();
+        if ended == 0 {
+            self.kill();
+            panic!("SIGTERM did not end it within {limit:?}");
+        }
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{status} after {:?}", since.elapsed());
+        since.elapsed()
+    }
+
     /// Sends `signal` and waits for the end.
     pub(crate) fn end(&mut self, signal: Signal) -> ExitStatus {
         self.signal(signal);
@@ -134,10 +159,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Asked first, so that it takes its private directory with it. One that has ended cannot be asked.
-        if matches!(self.child.try_wait(), Ok(None)) && send(&self.child, Signal::TERM).is_err() {
-            // Better a directory left behind than a test that waits for ever.
-            let _ = self.child.kill();
+        // One that has ended cannot be asked.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // Asked first, so that it takes its private directory with it; one that was made to pause has to hear it.
+            let asked = send(&self.child, Signal::TERM).and_then(|()| send(&self.child, Signal::CONT));
+            if asked.is_err() {
+                // Better a directory left behind than a test that waits for ever.
+                let _ = self.child.kill();
+            }
         }
         let _ = self.child.wait();
     }

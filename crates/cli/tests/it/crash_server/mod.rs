@@ -31,8 +31,6 @@ use signet_trust::{Bundle, TrustView};
 use signet_workload::{Endpoint, WorkloadClient, WorkloadError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use tokio::sync::watch;
@@ -119,22 +117,15 @@ struct Counts {
     served_max: Duration,
 }
 
-/// `command` with its log in a file.
-fn logging(mut command: Command, log: &Path) -> Running {
-    let log = fs::File::options().create(true).append(true).open(log).unwrap();
-    command.stderr(Stdio::from(log));
-    Running::of(command)
-}
-
 impl Campaign {
     async fn start() -> Self {
         let dice = Dice::seeded("server");
         let (fleet, made) = Fleet::init();
         assert_eq!(made.code, Some(0), "{made:?}");
-        let server = logging(fleet.server(), &fleet.at("server.log"));
+        let server = Running::logging(fleet.server(), &fleet.at("server.log"));
         fleet.wait(&fleet.server_metrics);
         fleet.make_join_file();
-        let agent = logging(fleet.agent(), &fleet.at("agent.log"));
+        let agent = Running::logging(fleet.agent(), &fleet.at("agent.log"));
         fleet.wait(&fleet.agent_metrics);
 
         let admin = Admin::new(fleet.at("api.sock"));
@@ -220,7 +211,7 @@ impl Campaign {
             self.check_record().await;
         }
         let started = Instant::now();
-        self.server = logging(self.fleet.server(), &self.fleet.at("server.log"));
+        self.server = Running::logging(self.fleet.server(), &self.fleet.at("server.log"));
         self.wait_until_ready(started).await;
         self.check_keys().await;
         self.check_state().await;
@@ -277,7 +268,7 @@ impl Campaign {
     }
 
     async fn kill_at_start(&mut self) {
-        let mut server = logging(self.fleet.server(), &self.fleet.at("server.log"));
+        let mut server = Running::logging(self.fleet.server(), &self.fleet.at("server.log"));
         // Any moment will do: how far it has come by then is what is drawn.
         tokio::time::sleep(Duration::from_millis(self.dice.below(START_MS_MAX))).await;
         server.kill();
