@@ -38,6 +38,8 @@ pub struct Handle {
     pub(crate) keys: Arc<Keys>,
     pub(crate) clock: SharedClock,
     pub(crate) metrics: Arc<Metrics>,
+    /// Cancelled before or with `shutdown`: the server is not to be relied on any more.
+    pub(crate) leaving: CancellationToken,
     pub(crate) shutdown: CancellationToken,
     pub(crate) running: JoinHandle<Result<(), ServerError>>,
 }
@@ -117,6 +119,12 @@ impl Handle {
     #[must_use]
     pub fn shutdown_token(&self) -> CancellationToken {
         self.shutdown.clone()
+    }
+
+    /// Says at its health that the server is about to stop; it serves on until [`Handle::shutdown`]. For a process that
+    /// has something else to end first.
+    pub fn leave(&self) {
+        self.leaving.cancel();
     }
 
     /// Asks the server to stop: not ready at once, streams end, work in flight finishes.

@@ -18,7 +18,7 @@ pub(crate) type Probe = Box<dyn Fn() -> Option<String> + Send + Sync>;
 /// How the server is. Ready unless somebody said otherwise.
 pub(crate) struct Health {
     registry: Arc<Registry>,
-    shutdown: CancellationToken,
+    leaving: CancellationToken,
     probes: Vec<Probe>,
     failing: Mutex<BTreeMap<&'static str, String>>,
 }
@@ -27,10 +27,10 @@ pub(crate) struct Health {
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Health {
-    pub(crate) fn new(registry: Arc<Registry>, shutdown: CancellationToken, probes: Vec<Probe>) -> Self {
+    pub(crate) fn new(registry: Arc<Registry>, leaving: CancellationToken, probes: Vec<Probe>) -> Self {
         Self {
             registry,
-            shutdown,
+            leaving,
             probes,
             failing: Mutex::default(),
         }
@@ -55,7 +55,7 @@ impl Health {
         let reasons: Vec<String> = told
             .chain(self.probes.iter().filter_map(|probe| probe()))
             .collect();
-        let status = if self.shutdown.is_cancelled() {
+        let status = if self.leaving.is_cancelled() {
             "draining"
         } else if reasons.is_empty() {
             "ready"

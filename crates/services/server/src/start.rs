@@ -114,12 +114,9 @@ impl Server {
 
         let shutdown = CancellationToken::new();
         let agents_stop = shutdown.child_token();
+        let leaving = shutdown.child_token();
         let metrics = Arc::new(Metrics::new(config.site.as_deref()));
-        let health = Arc::new(Health::new(
-            Arc::clone(&registry),
-            shutdown.clone(),
-            opened.probes,
-        ));
+        let health = Arc::new(Health::new(Arc::clone(&registry), leaving.clone(), opened.probes));
         let view = trust::view(&keys, clock.now())?;
         let view = Arc::new(ArcSwap::from_pointee(view));
         let identity = own_identity(&config, &authority, &keys, &clock)?;
@@ -220,6 +217,7 @@ impl Server {
             keys,
             clock,
             metrics,
+            leaving,
             shutdown,
             running: tokio::spawn(running.run()),
         })

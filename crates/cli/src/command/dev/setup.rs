@@ -80,6 +80,10 @@ impl AgentTask {
 /// From the start of the agent to the first identity, before something must be wrong.
 const FIRST_SVID_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long the server goes on for the agent's last calls. It then needs up to eight seconds itself, and ten are allowed
+/// for all.
+const AGENT_FIRST: Duration = Duration::from_secs(1);
+
 /// Between two looks for the first identity.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -160,11 +164,19 @@ impl Running {
         }
     }
 
-    /// Ends the agent, then the server that it talks to.
+    /// Ends the agent, then the server that it talks to. What hangs at the one is no reason to begin late with the
+    /// other, so that both together take no longer than each may.
     pub(super) async fn stop(self) -> Outcome {
-        let agent = self.agent.stop().await;
+        self.server.leave();
+        let agent = self.agent.stop();
+        tokio::pin!(agent);
+        let ended = tokio::time::timeout(AGENT_FIRST, &mut agent).await;
         self.server.shutdown();
-        self.server.finished().await?;
+        let (agent, server) = match ended {
+            Ok(agent) => (agent, self.server.finished().await),
+            Err(_) => tokio::join!(agent, self.server.finished()),
+        };
+        server?;
         agent
     }
 }

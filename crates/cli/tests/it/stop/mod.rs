@@ -2,6 +2,7 @@
 //! works at once.
 
 mod agent;
+mod dev;
 mod peers;
 mod server;
 

@@ -114,6 +114,25 @@ async fn a_stop_is_told_at_once_and_over_within_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_to_leave_says_so_and_serves_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    server.leave();
+    let (status, body) = health(&server, "/health/ready").await;
+    assert!(status == 503 && body.contains("draining"), "{status} {body}");
+    // A new node can join, and be served.
+    let node = join(&join_string(&server).await).await;
+    let mut client = node.connect(&server.addresses().agents.to_string());
+    let answered = client.issue(v1::IssueRequest { items: Vec::new() }).await;
+    assert_ne!(
+        answered.err().map(|status| status.code()),
+        Some(Code::Unavailable)
+    );
+    server.shutdown();
+    server.finished().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_draining_server_says_that_it_is_not_ready() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let dir = tempfile::tempdir().unwrap();
