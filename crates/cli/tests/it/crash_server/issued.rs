@@ -1,7 +1,7 @@
 //! What workloads were given, and the journal in which all of it must stand.
 
 use bytes::Bytes;
-use signet_crypto::digest::sha256;
+use signet_crypto::digest::{hex, sha256};
 use signet_journal_file::{FileJournal, Options, SEGMENT_BYTES_MIN};
 use signet_record::{CredentialKind, IssueRecord, Record};
 use signet_store::{Index, Journal as _};
@@ -195,10 +195,14 @@ impl Recorded {
     }
 
     fn holds(&self, identifier: &Identifier, credential: &Credential) -> Result<(), String> {
+        let given = || {
+            let (kind, number) = (credential.kind.as_str_name(), hex(identifier));
+            format!("{kind} {number} of {} was given out", credential.subject)
+        };
         match self.by_identifier.get(identifier) {
             Some(found) if found == credential => Ok(()),
-            Some(other) => Err(format!("{credential:?} was given out, and recorded as {other:?}")),
-            None => Err(format!("{credential:?} was given out, and never recorded")),
+            Some(other) => Err(format!("{}, and recorded as {other:?}", given())),
+            None => Err(format!("{}, and never recorded", given())),
         }
     }
 }
