@@ -56,6 +56,8 @@ impl Limits {
         Self {
             protocol: Protocol::Http1,
             connections_max: 64,
+            // It drains when all else has, so that it can be asked until then, and must not double that time.
+            drain_timeout: Duration::from_millis(500),
             ..Self::workload()
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that counts what was read and, on a UNIX socket, makes `:authority` acceptable.
+/// A stream that counts what was read and written and, on a UNIX socket, makes `:authority` acceptable.
 ///
 /// Vectored writes are passed on: without that each HTTP/2 connection keeps a larger buffer and copies each frame.
 pub(crate) struct Wire<IO> {
@@ -23,6 +23,12 @@ impl<IO> Wire<IO> {
             inner,
             work,
             authority,
+        }
+    }
+
+    fn wrote(&self, polled: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = polled {
+            self.work.wrote(*bytes);
         }
     }
 }
@@ -46,7 +52,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Wire<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.wrote(&polled);
+        polled
     }
 
     fn poll_write_vectored(
@@ -54,7 +62,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Wire<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.wrote(&polled);
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {

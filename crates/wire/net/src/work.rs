@@ -11,14 +11,15 @@ use tokio::sync::Notify;
 /// Bytes of the HTTP/2 preface (RFC 9113 §3.4). A peer that sent fewer has not begun.
 const PREFACE_BYTES: u64 = 24;
 
-/// How long a connection on which nothing is in flight may take to end once it was asked to. Its peer has been told by
-/// then; one that hangs cannot confirm, and is not waited for.
+/// How long a connection on which nothing is in flight, and nothing moves towards the peer, may take to end once it was
+/// asked to. Its peer has been told by then; one that hangs cannot confirm, and is not waited for.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// What was read and asked on a connection, and what is still being answered.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
     asked: AtomicBool,
     in_flight: AtomicUsize,
     ended: Notify,
@@ -35,6 +36,12 @@ impl Work {
         }
     }
 
+    pub(crate) fn wrote(&self, bytes: usize) {
+        if bytes > 0 {
+            self.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
     /// Whether the peer has begun to speak HTTP/2.
     pub(crate) fn has_begun(&self) -> bool {
         self.asked.load(Ordering::Relaxed) || self.bytes_read.load(Ordering::Relaxed) >= PREFACE_BYTES
@@ -46,7 +53,8 @@ impl Work {
         InFlight(Arc::clone(self))
     }
 
-    /// Resolves when nothing has been in flight for [`LINGER`].
+    /// Resolves when nothing has been in flight for [`LINGER`], and the peer has taken nothing of what was handed over
+    /// before: one that reads slowly gets all of its answer, one that does not read is not waited for.
     pub(crate) async fn idle(&self) {
         loop {
             // Listening before looking: an end in between is not missed.
@@ -55,8 +63,10 @@ impl Work {
                 ended.await;
                 continue;
             }
+            let written = self.bytes_written.load(Ordering::Relaxed);
             tokio::time::sleep(LINGER).await;
-            if self.in_flight.load(Ordering::Acquire) == 0 {
+            let moved = self.bytes_written.load(Ordering::Relaxed) != written;
+            if self.in_flight.load(Ordering::Acquire) == 0 && !moved {
                 return;
             }
         }
@@ -132,6 +142,21 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!waiting.is_finished(), "one is still being answered");
         drop(second);
+        waiting.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_still_takes_its_answer_is_waited_for() {
+        let work = Arc::new(Work::default());
+        let waiting = {
+            let work = Arc::clone(&work);
+            tokio::spawn(async move { work.idle().await })
+        };
+        for _ in 0..10 {
+            tokio::time::sleep(LINGER * 9 / 10).await;
+            assert!(!waiting.is_finished());
+            work.wrote(1);
+        }
         waiting.await.unwrap();
     }
 

@@ -177,3 +177,40 @@ async fn a_peer_that_hangs_is_waited_for_while_its_answer_is_made() {
         "told at once, answered later: {frames:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_slowly_gets_all_of_its_answer() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    const ANSWER_BYTES: usize = 8 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.sock");
+    let server = UnixServer::bind(&path, UnixOptions::default()).unwrap();
+    let shutdown = CancellationToken::new();
+    let limits = Limits {
+        protocol: signet_net::Protocol::Http1,
+        ..endless()
+    };
+    let service = tower::service_fn(|_: Request<Incoming>| async {
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(
+            &[b'x'; ANSWER_BYTES],
+        ))))
+    });
+    let serving = tokio::spawn(serve_unix(server, service, limits, shutdown.clone()));
+    let mut slow = tokio::net::UnixStream::connect(&path).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut piece = vec![0; 64 << 10];
+    let mut read = slow.read(&mut piece).await.unwrap();
+    shutdown.cancel();
+    // Less at a time than the kernel holds for it, and long enough in all to be taken for one that hangs.
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        match slow.read(&mut piece).await.unwrap() {
+            0 => break,
+            bytes => read += bytes,
+        }
+    }
+    assert!(read > ANSWER_BYTES, "{read} bytes of an answer of {ANSWER_BYTES}");
+    serving.await.unwrap();
+}
