@@ -7,6 +7,7 @@
 //! has changed; and the agent, which is never started again, goes on by itself as the same node.
 
 mod admin;
+mod after;
 mod dice;
 mod issued;
 mod ledger;
@@ -20,7 +21,7 @@ use core::time::Duration;
 use dice::Dice;
 use issued::{Issued, Recorded};
 use ledger::Place;
-use load::{Round, WITHIN, World, base};
+use load::{Round, WITHIN, World};
 use rustix::process::Signal;
 use serde_json::Value;
 use signet_api::NodeView;
@@ -28,8 +29,8 @@ use signet_id::TrustDomain;
 use signet_net::client::Client;
 use signet_time::{Clock, UnixTime};
 use signet_trust::{Bundle, TrustView};
-use signet_workload::{Endpoint, WorkloadClient, WorkloadError};
-use std::collections::{BTreeMap, BTreeSet};
+use signet_workload::Endpoint;
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -96,6 +97,8 @@ struct Campaign {
     public: Client,
     documents: [Value; 2],
     recorded: Recorded,
+    /// The serial number of each node's certificate, as the server said it, and the node.
+    certified: Vec<(String, String)>,
     workloads: JoinSet<()>,
     seen: Vec<watch::Receiver<BTreeSet<String>>>,
     stop: CancellationToken,
@@ -167,6 +170,7 @@ impl Campaign {
             public,
             documents,
             recorded: Recorded::default(),
+            certified: Vec::new(),
             workloads: JoinSet::new(),
             seen: Vec::new(),
             stop: CancellationToken::new(),
@@ -275,120 +279,16 @@ impl Campaign {
         self.counts.kills_at_start += 1;
     }
 
-    /// Whatever workloads have now was recorded before they got it. The server does not run.
+    /// Whatever workloads and nodes have now was recorded before they got it. The server does not run.
     async fn check_record(&mut self) {
         self.recorded
             .read_on(&self.fleet.at("server/journal"))
             .await
             .unwrap();
         self.counts.checked += self.world.issued.check_new(&self.recorded).unwrap();
-    }
-
-    async fn wait_until_ready(&mut self, started: Instant) {
-        while self.world.admin.status().await.as_deref() != Some("ready") {
-            assert!(self.server.is_alive(), "the server did not start again");
-            assert!(started.elapsed() < WITHIN, "the server is not healthy again");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        self.counts.ready_max = self.counts.ready_max.max(started.elapsed());
-        self.fleet.wait(&self.fleet.server_metrics);
-    }
-
-    async fn check_keys(&mut self) {
-        let keys = self.world.admin.keys().await;
-        keys.continue_from(&self.keys);
-        self.keys = keys;
-        let documents = public::documents(&self.public).await;
-        for (earlier, now) in self.documents.iter().zip(&documents) {
-            public::keys_continue(earlier, now);
-        }
-        self.documents = documents;
-    }
-
-    async fn check_state(&mut self) {
-        let entries = self.world.admin.entries().await;
-        self.counts.entries_max = self.counts.entries_max.max(entries.len());
-        self.world.entries.lock().unwrap().check(entries).unwrap();
-        let nodes = self.world.admin.nodes().await;
-        self.counts.nodes = nodes.len();
-        let ours = nodes.iter().find(|node| node.id == self.node.id);
-        let ours = ours.expect("the agent's node");
-        assert_eq!(
-            ours.key_sha256, self.node.key_sha256,
-            "the same node has the same key"
-        );
-        let places: BTreeMap<_, _> = nodes
-            .iter()
-            .map(|node| {
-                let (banned, certified) = (node.banned, node.serial.is_some());
-                (node.id.to_string(), Place { banned, certified })
-            })
-            .collect();
-        self.world.nodes.lock().unwrap().check(places).unwrap();
-        // What the state says of a node's certificate was written after its record.
-        for node in &nodes {
-            let (id, serial) = (node.id.as_str(), node.serial.as_deref());
-            let recorded = serial.is_none_or(|serial| self.recorded.holds_node(serial, id));
-            assert!(recorded, "the certificate {serial:?} of {id} was never recorded");
-        }
-    }
-
-    /// Waits for a token that only the server can have made just now. Returns how long that took.
-    async fn fetch_token(&self, name: &str) -> Duration {
-        let since = Instant::now();
-        let audience = format!("after {name}");
-        loop {
-            let client = WorkloadClient::connect(&self.world.workload_api).await.unwrap();
-            match client
-                .fetch_jwt(core::slice::from_ref(&audience), Some(&base()))
-                .await
-            {
-                Ok(svids) => {
-                    svids
-                        .iter()
-                        .for_each(|svid| self.world.issued.token(svid, &audience));
-                    return since.elapsed();
-                }
-                Err(WorkloadError::Unavailable { .. } | WorkloadError::NoIdentity { .. }) => {
-                    assert!(since.elapsed() < WITHIN, "the agent does not serve again");
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                Err(other) => panic!("{other}"),
-            }
-        }
-    }
-
-    /// Streams that were open all the time show what is new since the crash, and show it no more when it is gone.
-    async fn check_streams(&mut self, number: u64) {
-        let round = self.begin_round(number);
-        let left = self
-            .world
-            .entries
-            .lock()
-            .unwrap()
-            .there("spiffe://fleet.test/x509-");
-        for (_, doc) in left {
-            round.delete(&doc).await.unwrap();
-        }
-        let marker = round
-            .create_for(&format!("/marker/{number}"), self.world.uid)
-            .await
-            .unwrap();
-        let wanted = marker.spiffe_id.to_string();
-        for seen in &mut self.seen {
-            let shown = seen.wait_for(|ids| ids.contains(&wanted));
-            tokio::time::timeout(WITHIN, shown)
-                .await
-                .expect("an open stream shows a new identity")
-                .expect("the stream goes on");
-        }
-        round.delete(&marker).await.unwrap();
-        for seen in &mut self.seen {
-            let gone = seen.wait_for(|ids| !ids.contains(&wanted));
-            tokio::time::timeout(WITHIN, gone)
-                .await
-                .expect("an open stream shows no identity that is gone")
-                .expect("the stream goes on");
+        for (serial, node) in &self.certified {
+            let recorded = self.recorded.holds_node(serial, node);
+            assert!(recorded, "the certificate {serial} of {node} was never recorded");
         }
     }
 
