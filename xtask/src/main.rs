@@ -3,6 +3,7 @@
 mod arrows;
 mod bench;
 mod corpus;
+mod fuzz;
 mod proto;
 mod rules;
 mod run;
@@ -24,6 +25,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   rules [--write]   check docs/rules against the tests; with --write, fill in the tests' names
   corpus [--write]  check the negative corpus; with --write, make its files anew
   foreign --write   have foreign verifiers judge the corpus and write docs/rules/foreign-verifiers.md
+  fuzz [TARGET ...] [--seconds N]
+                    look for bytes that break a reader of outside bytes, N seconds (60) for each
   proto [--check]   generate the protobuf code; with --check, only say what is stale
 ";
 
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         ["corpus"] => corpus::check(&root),
         ["corpus", "--write"] => corpus::write(&root),
         ["foreign", "--write"] => corpus::write_foreign(&root),
+        ["fuzz", words @ ..] => fuzz::run(&root, words),
         ["test", "--list"] => {
             print!("{}", test::list());
             Ok(())

@@ -1,10 +1,13 @@
-//! Error codes and their register, and failpoints.
+//! Error codes and their register, how errors quote foreign text, and failpoints.
 //!
 //! Every error that a user can meet carries a code: `SG`, two letters of the crate, three digits. A code is never
 //! reused and its meaning never changes, while the text beside it may. Each crate lists its codes in a constant
 //! named `REGISTER`; the binary puts the lists together.
 
 pub mod failpoint;
+mod shown;
+
+pub use shown::shown;
 
 use core::fmt;
 

@@ -354,7 +354,7 @@ impl de::Error for Fault {
     }
 
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
-        let found: String = found.chars().take(64).collect();
+        let found = signet_fault::shown(found, 64);
         let list = known.join(", ");
         Self::from_text(match nearest(&found, known.iter().copied()) {
             Some(name) => format!("`{found}` is not one of {list}; did you mean `{name}`?"),
@@ -382,7 +382,7 @@ fn plain(expected: &dyn de::Expected) -> String {
 fn found_as(found: &de::Unexpected<'_>) -> String {
     match found {
         de::Unexpected::Str(text) => {
-            format!("the string `{}`", text.chars().take(64).collect::<String>())
+            format!("the string `{}`", signet_fault::shown(text, 64))
         }
         de::Unexpected::Bool(flag) => flag.to_string(),
         de::Unexpected::Signed(n) => n.to_string(),

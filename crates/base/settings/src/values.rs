@@ -45,7 +45,7 @@ impl ByteSize {
     /// A sentence that says how to write it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let refusal = || {
-            let text: String = text.chars().take(64).collect();
+            let text = signet_fault::shown(text, 64);
             format!("`{text}` is not a number of bytes: write 65536, 64KiB, 10MiB or 1GiB")
         };
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -80,7 +80,7 @@ impl HostPort {
     /// # Errors
     /// A sentence that says what is missing.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let shown: String = text.chars().take(64).collect();
+        let shown = signet_fault::shown(text, 64);
         let refusal = |why: &str| Err(format!("`{shown}` is not HOST:PORT: {why}"));
         let Some((host, port)) = text.rsplit_once(':') else {
             return refusal("the port is missing, as in server.example:8445");
@@ -127,7 +127,7 @@ impl core::str::FromStr for HostPort {
 
 fn parse_listen(text: &str) -> Result<ListenAddress, String> {
     text.parse().map(ListenAddress).map_err(|_| {
-        let text: String = text.chars().take(64).collect();
+        let text = signet_fault::shown(text, 64);
         format!(
             "`{text}` is not an address to listen on: write IP:PORT, such as 127.0.0.1:8445 or 0.0.0.0:8445"
         )

@@ -34,7 +34,7 @@ impl LogSettings {
             .filter(|t| !t.is_empty())
             .unwrap_or_else(|| default_filter.to_owned());
         let filter = EnvFilter::try_new(&text).map_err(|why| TelemetryError::Filter {
-            text: text.chars().take(64).collect(),
+            text: signet_fault::shown(&text, 64),
             why: why.to_string(),
         })?;
         let format = match get("SIGNET_LOG_FORMAT").as_deref() {
@@ -42,7 +42,7 @@ impl LogSettings {
             Some("json") => Format::Json,
             Some(text) => {
                 return Err(TelemetryError::Format {
-                    text: text.chars().take(64).collect(),
+                    text: signet_fault::shown(text, 64),
                 });
             }
         };

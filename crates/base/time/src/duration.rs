@@ -35,7 +35,7 @@ const MILLIS_MAX: u64 = 100 * 366 * 86_400_000;
 /// [`DurationError::Malformed`] for anything else, [`DurationError::TooLong`] beyond 100 years.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let malformed = || DurationError::Malformed {
-        text: text.chars().take(64).collect(),
+        text: signet_fault::shown(text, 64),
     };
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -48,7 +48,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         return Err(malformed());
     }
     let too_long = || DurationError::TooLong {
-        text: text.chars().take(64).collect(),
+        text: signet_fault::shown(text, 64),
     };
     let millis = number
         .parse::<u64>()

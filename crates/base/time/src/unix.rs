@@ -66,7 +66,7 @@ impl UnixTime {
     /// [`TimeError::Malformed`] for anything else, other offsets and years outside 1970..=9999 included.
     pub fn parse_rfc3339(text: &str) -> Result<Self, TimeError> {
         parse(text.as_bytes()).ok_or_else(|| TimeError::Malformed {
-            text: text.chars().take(64).collect(),
+            text: signet_fault::shown(text, 64),
         })
     }
 }

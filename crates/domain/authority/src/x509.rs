@@ -55,7 +55,7 @@ pub(crate) fn check_names(request: &X509Request) -> Result<(), IssueError> {
         .find(|name| *name != request.id.as_str())
     {
         return Err(IssueError::CsrIdentity {
-            named: other.chars().take(256).collect(),
+            named: signet_fault::shown(other, 256),
             admitted: request.id.clone(),
         });
     }

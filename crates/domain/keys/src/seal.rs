@@ -45,7 +45,7 @@ pub fn parse_seal(text: &str) -> Result<SealChoice, KeysError> {
         ("tpm", _) => Err(KeysError::SealAbsent { name: "tpm" }),
         ("passphrase", _) => Err(KeysError::SealAbsent { name: "passphrase" }),
         _ => Err(KeysError::SealName {
-            text: text.chars().take(64).collect(),
+            text: signet_fault::shown(text, 64),
         }),
     }
 }

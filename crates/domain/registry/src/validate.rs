@@ -221,7 +221,7 @@ impl Reader<'_> {
             .enumerate()
         {
             if !is_dns_name(name) {
-                let shown: String = name.chars().take(64).flat_map(char::escape_default).collect();
+                let shown = signet_fault::shown(name, 64);
                 self.problem(
                     format!("dns_names[{n}]"),
                     format_args!("`{shown}` is not a host name in lower case, such as db.internal"),

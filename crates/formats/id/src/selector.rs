@@ -54,7 +54,7 @@ impl Selector {
             return Err(SelectorError::Length { bytes: text.len() });
         }
         let form = || SelectorError::Form {
-            text: text.chars().take(64).flat_map(char::escape_default).collect(),
+            text: signet_fault::shown(text, 64),
         };
         let (kind, value) = text.split_once(':').ok_or_else(form)?;
         let kind_allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');

@@ -196,5 +196,5 @@ impl Coded for JoseError {
 
 /// As much of a peer's text as an error shows.
 pub(crate) fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(32).collect()
+    signet_fault::shown(text, 32)
 }

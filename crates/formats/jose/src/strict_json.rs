@@ -149,7 +149,7 @@ impl<'de> Visitor<'de> for Strict {
         let mut members = Map::new();
         while let Some(name) = map.next_key::<String>()? {
             if members.contains_key(&name) {
-                let name: String = name.chars().take(64).collect();
+                let name = signet_fault::shown(&name, 64);
                 return Err(A::Error::custom(format_args!("member `{name}` stands twice")));
             }
             let value = map.next_value_seed(inner)?;

@@ -69,7 +69,7 @@ impl Bundle {
         let mut bundles = BTreeMap::new();
         for (name, document) in domains {
             let domain = TrustDomain::parse(name).map_err(|source| TrustError::Domain {
-                name: name.chars().take(64).collect(),
+                name: signet_fault::shown(name, 64),
                 source,
             })?;
             let document = document.as_object().ok_or(TrustError::Member {

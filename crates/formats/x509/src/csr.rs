@@ -182,7 +182,7 @@ fn alt_names(value: &[u8]) -> Result<AltNames, CsrError> {
     }
     match names.dns.iter().find(|name| !is_dns_name(name)) {
         Some(name) => Err(CsrError::DnsName {
-            name: name.chars().take(64).collect(),
+            name: signet_fault::shown(name, 64),
         }),
         None => Ok(names),
     }

@@ -83,7 +83,7 @@ impl Endpoint {
     /// # Errors
     /// One variant of [`EndpointError`] for each rule that the address breaks.
     pub fn parse(address: &str) -> Result<Self, EndpointError> {
-        let shown = || address.chars().take(128).collect::<String>();
+        let shown = || signet_fault::shown(address, 128);
         let extra = |part| EndpointError::Extra {
             address: shown(),
             part,

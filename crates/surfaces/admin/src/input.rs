@@ -283,11 +283,7 @@ pub(crate) fn reply(status: StatusCode, value: &impl Serialize) -> Result<Respon
 
 /// What a caller wrote, cut to a length that fits into a line.
 pub(crate) fn cut(text: &str) -> String {
-    const CHARS_MAX: usize = 128;
-    if text.chars().nth(CHARS_MAX).is_none() {
-        return text.to_owned();
-    }
-    text.chars().take(CHARS_MAX).chain(['…']).collect()
+    signet_fault::shown(text, 128)
 }
 
 /// The message without serde's own ` at line 1 column 9`: the answer says the place itself.

@@ -281,7 +281,7 @@ fn fill<'a>(members: &[(Cow<'a, str>, &'a RawValue)], faults: &mut Faults<'a>) -
                     Some(known) => format!("no such member, did you mean `{known}`?"),
                     None => format!("no such member, there are {}", EntryDoc::MEMBERS.join(", ")),
                 };
-                let shown: String = unknown.chars().take(64).collect();
+                let shown = signet_fault::shown(unknown, 64);
                 faults.add(Some(column), Some(&shown), message);
             }
         }

@@ -110,11 +110,8 @@ impl JoinString {
             )));
         }
         if let Some(bad) = self.servers.iter().find(|server| !is_host_port(server)) {
-            let shown: String = bad.chars().take(64).collect();
-            return Err(content(format!(
-                "server `{}` is not HOST:PORT",
-                shown.escape_debug()
-            )));
+            let shown = signet_fault::shown(bad, 64);
+            return Err(content(format!("server `{shown}` is not HOST:PORT")));
         }
         if !(1..=ROOTS_MAX).contains(&self.root_hashes.len()) {
             return Err(content(format!(

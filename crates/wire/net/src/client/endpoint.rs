@@ -23,7 +23,7 @@ impl Endpoint {
     /// [`NetError::Endpoint`] says what is wrong with it; [`NetError::PathLength`] for a socket that cannot exist.
     pub fn parse(text: &str) -> Result<Self, NetError> {
         let refuse = |what| NetError::Endpoint {
-            text: text.chars().take(128).collect(),
+            text: signet_fault::shown(text, 128),
             what,
         };
         if let Some(path) = text.strip_prefix("unix://") {
