@@ -1,7 +1,8 @@
 //! Keeps docs/rules and the tests together.
 //!
 //! A test cites rules by its name: `spiffe_44_…`, `token_j7_…`, `spiffe_33_34_…`. A row of a table in docs/rules names
-//! a rule, what it demands, and the tests that show it or the issue that will bring it.
+//! a rule, what it demands, the verdict, and the tests that show it or the issue that will bring it. The verdict follows
+//! from the rest: a rule with tests holds, unless docs/divergences.md says in what it differs.
 
 use crate::{Failure, files};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,8 +20,10 @@ fn required() -> Vec<String> {
 /// Fails with every disagreement.
 pub(crate) fn check(root: &Path) -> Result<(), Failure> {
     let cited = cited(root)?;
+    let divergences = divergences(root)?;
     let mut flaws = Vec::new();
     let mut listed = BTreeSet::new();
+    let mut verdicts: BTreeMap<&str, usize> = BTreeMap::new();
     for file in files(&root.join("docs/rules"), ".md")? {
         let text = std::fs::read_to_string(&file)?;
         let shown = file.strip_prefix(root).unwrap_or(&file).display().to_string();
@@ -28,7 +31,13 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
             let Some(row) = Row::read(line) else { continue };
             let at = format!("{shown}:{}: {}", n + 1, row.name);
             let tests = row.names.iter().flat_map(|name| cited.get(name)).flatten();
-            flaws.extend(row_flaws(&row, &tests.cloned().collect()).map(|flaw| format!("{at}: {flaw}")));
+            let tests = tests.cloned().collect();
+            flaws.extend(row_flaws(&row, &tests).map(|flaw| format!("{at}: {flaw}")));
+            let verdict = verdict(&row, !tests.is_empty(), &divergences);
+            if row.verdict != verdict {
+                flaws.push(format!("{at}: the verdict is `{verdict}`"));
+            }
+            *verdicts.entry(verdict).or_default() += row.names.len();
             listed.extend(row.names);
         }
     }
@@ -40,8 +49,19 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
     );
     let missing = required().into_iter().filter(|rule| !listed.contains(rule));
     flaws.extend(missing.map(|rule| format!("docs/rules does not list {rule}")));
+    let unknown = divergences.keys().filter(|rule| !listed.contains(*rule));
+    flaws.extend(unknown.map(|rule| format!("{DIVERGENCES} names {rule}, which docs/rules does not list")));
     if flaws.is_empty() {
-        println!("{} rules, {} of them cited by tests", listed.len(), cited.len());
+        let verdicts: Vec<_> = verdicts
+            .iter()
+            .map(|(verdict, count)| format!("{verdict}: {count}"))
+            .collect();
+        println!(
+            "{} rules, {} of them cited by tests; {}",
+            listed.len(),
+            cited.len(),
+            verdicts.join(", ")
+        );
         Ok(())
     } else {
         Err(format!(
@@ -54,12 +74,12 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
 
 /// Fills the last column with the tests that cite each rule; rows without tests keep what they say.
 pub(crate) fn write(root: &Path) -> Result<(), Failure> {
-    let cited = cited(root)?;
+    let (cited, divergences) = (cited(root)?, divergences(root)?);
     for file in files(&root.join("docs/rules"), ".md")? {
         let old = std::fs::read_to_string(&file)?;
         let new: String = old
             .lines()
-            .map(|line| filled(line, &cited).unwrap_or_else(|| line.to_owned()) + "\n")
+            .map(|line| filled(line, &cited, &divergences).unwrap_or_else(|| line.to_owned()) + "\n")
             .collect();
         if new != old {
             std::fs::write(&file, new)?;
@@ -76,6 +96,7 @@ struct Row<'t> {
     /// Every rule that the name covers.
     names: Vec<String>,
     what: &'t str,
+    verdict: &'t str,
     shown_by: &'t str,
 }
 
@@ -87,12 +108,14 @@ impl<'t> Row<'t> {
             .strip_suffix('|')?
             .split('|')
             .map(str::trim);
-        let (name, what, shown_by) = (cells.next()?, cells.next()?, cells.next()?);
+        let (name, what, verdict) = (cells.next()?, cells.next()?, cells.next()?);
+        let shown_by = cells.next()?;
         let is_rule = name.starts_with("spiffe-") || name.starts_with("token-");
         (is_rule && cells.next().is_none()).then(|| Self {
             name,
             names: covered(name),
             what,
+            verdict,
             shown_by,
         })
     }
@@ -141,7 +164,11 @@ fn row_flaws(row: &Row<'_>, citing: &BTreeSet<String>) -> impl Iterator<Item = S
     flaws.into_iter()
 }
 
-fn filled(line: &str, cited: &BTreeMap<String, BTreeSet<String>>) -> Option<String> {
+fn filled(
+    line: &str,
+    cited: &BTreeMap<String, BTreeSet<String>>,
+    divergences: &BTreeMap<String, &'static str>,
+) -> Option<String> {
     let row = Row::read(line)?;
     let tests: BTreeSet<&String> = row
         .names
@@ -149,12 +176,52 @@ fn filled(line: &str, cited: &BTreeMap<String, BTreeSet<String>>) -> Option<Stri
         .filter_map(|name| cited.get(name))
         .flatten()
         .collect();
-    if tests.is_empty() && row.tests().is_empty() {
-        return None;
-    }
-    let tests: Vec<String> = tests.iter().map(|test| format!("`{test}`")).collect();
-    Some(format!("| {} | {} | {} |", row.name, row.what, tests.join(" ")))
+    let verdict = verdict(&row, !tests.is_empty(), divergences);
+    let shown_by = if tests.is_empty() && row.tests().is_empty() {
+        row.shown_by.to_owned()
+    } else {
+        let tests: Vec<String> = tests.iter().map(|test| format!("`{test}`")).collect();
+        tests.join(" ")
+    };
+    Some(format!(
+        "| {} | {} | {verdict} | {shown_by} |",
+        row.name, row.what
+    ))
 }
+
+/// What is to be said of a rule.
+fn verdict(row: &Row<'_>, is_shown: bool, divergences: &BTreeMap<String, &'static str>) -> &'static str {
+    if !is_shown {
+        return "open";
+    }
+    let differs = row.names.iter().find_map(|name| divergences.get(name));
+    differs.copied().unwrap_or("holds")
+}
+
+/// The rules in the last column of docs/divergences.md, with the word that the row has for what Signet does.
+fn divergences(root: &Path) -> Result<BTreeMap<String, &'static str>, Failure> {
+    let text =
+        std::fs::read_to_string(root.join(DIVERGENCES)).map_err(|e| format!("read {DIVERGENCES}: {e}"))?;
+    Ok(text.lines().flat_map(divergent).collect())
+}
+
+fn divergent(line: &str) -> Vec<(String, &'static str)> {
+    let cells: Vec<&str> = line.trim().trim_matches('|').split('|').map(str::trim).collect();
+    let [_, _, does, _, rules] = cells.as_slice() else {
+        return Vec::new();
+    };
+    let word = ["stricter", "looser"]
+        .into_iter()
+        .find(|word| does.starts_with(word));
+    let named = rules
+        .split(", ")
+        .filter(|rule| rule.starts_with("spiffe-") || rule.starts_with("token-"));
+    named
+        .map(|rule| (rule.to_owned(), word.unwrap_or("differs")))
+        .collect()
+}
+
+const DIVERGENCES: &str = "docs/divergences.md";
 
 /// Every rule that a test's name cites, with those tests.
 fn cited(root: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
@@ -232,18 +299,18 @@ mod tests {
             let citing = citing.iter().map(|t| (*t).to_owned()).collect();
             row_flaws(&Row::read(line).unwrap(), &citing).collect()
         };
-        assert!(flaws("| spiffe-1 | a | `spiffe_1_a` |", &["spiffe_1_a"]).is_empty());
+        assert!(flaws("| spiffe-1 | a | holds | `spiffe_1_a` |", &["spiffe_1_a"]).is_empty());
         assert_eq!(
-            flaws("| spiffe-1 | a | `spiffe_1_b` |", &["spiffe_1_a"]),
+            flaws("| spiffe-1 | a | holds | `spiffe_1_b` |", &["spiffe_1_a"]),
             ["no test `spiffe_1_b` cites it", "`spiffe_1_a` is not named"]
         );
-        assert_eq!(flaws("| spiffe-1 | a | issue 3 |", &[]), ["has no test"]);
-        assert_eq!(flaws("| spiffe-70 | | issue 3 |", &[]), ["says nothing"]);
+        assert_eq!(flaws("| spiffe-1 | a | open | issue 3 |", &[]), ["has no test"]);
+        assert_eq!(flaws("| spiffe-70 | | open | issue 3 |", &[]), ["says nothing"]);
         assert_eq!(
-            flaws("| spiffe-70 | a | |", &[]),
+            flaws("| spiffe-70 | a | open | |", &[]),
             ["has neither a test nor the issue that brings it"]
         );
-        assert!(Row::read("| rule | what | shown by |").is_none() && Row::read("text").is_none());
+        assert!(Row::read("| rule | what | verdict | shown by |").is_none() && Row::read("text").is_none());
         assert_eq!(covered("spiffe-99 to spiffe-101").len(), 3);
     }
 
@@ -253,11 +320,28 @@ mod tests {
             "spiffe-1".to_owned(),
             BTreeSet::from(["spiffe_1_b".to_owned(), "spiffe_1_a".to_owned()]),
         )]);
+        let divergences = BTreeMap::from([("spiffe-1".to_owned(), "stricter")]);
+        let line = "| spiffe-1 | what | open | |";
         assert_eq!(
-            filled("| spiffe-1 | what | |", &cited).as_deref(),
-            Some("| spiffe-1 | what | `spiffe_1_a` `spiffe_1_b` |")
+            filled(line, &cited, &BTreeMap::new()).as_deref(),
+            Some("| spiffe-1 | what | holds | `spiffe_1_a` `spiffe_1_b` |")
         );
-        assert_eq!(filled("| spiffe-2 | what | issue 3 |", &cited), None);
+        assert_eq!(
+            filled(line, &cited, &divergences).as_deref(),
+            Some("| spiffe-1 | what | stricter | `spiffe_1_a` `spiffe_1_b` |")
+        );
+        let open = "| spiffe-2 | what | open | issue 3 |";
+        assert_eq!(filled(open, &cited, &divergences).as_deref(), Some(open));
+    }
+
+    #[test]
+    fn a_row_of_divergences_names_its_rules() {
+        let row = "| A §1 | it may | stricter: it must | because | spiffe-60, spiffe-67 |";
+        let named = |word| vec![("spiffe-60".to_owned(), word), ("spiffe-67".to_owned(), word)];
+        assert_eq!(divergent(row), named("stricter"));
+        assert_eq!(divergent(&row.replace("stricter: it", "It")), named("differs"));
+        assert!(divergent("| A §1 | it may | stricter | because | |").is_empty());
+        assert!(divergent("| standard | it says | Signet | why | rule |").is_empty());
     }
 
     #[test]
