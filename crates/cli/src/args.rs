@@ -1,6 +1,7 @@
 use crate::command;
 use crate::output::Format;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Gives every process an identity that it can prove.
 #[derive(Debug, Parser)]
@@ -14,6 +15,37 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line and the variables that stand in for some flags.
+    ///
+    /// # Errors
+    /// What is wrong with it, or a help text that was asked for.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        Self::try_parse().map_err(|error| {
+            // A flag whose value came from a variable counts as given, and the usage line of an error names it as if it
+            // were required. So what is told is what the same line gets where no variable is set; help texts, which name
+            // the variables, stay as they are.
+            let is_help =
+                !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+            if is_help {
+                return error;
+            }
+            match without_variables(Self::command()).try_get_matches_from(std::env::args_os()) {
+                Err(told) if told.kind() == error.kind() => told,
+                // The mistake is in a variable itself.
+                _ => error,
+            }
+        })
+    }
+}
+
+/// `command`, and all below it, with flags that read the command line alone.
+fn without_variables(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| arg.env(None::<&str>))
+        .mut_subcommands(without_variables)
 }
 
 /// What every command understands.

@@ -17,7 +17,6 @@ mod register;
 mod runtime;
 mod style;
 
-use clap::Parser as _;
 use failure::Failure;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -29,7 +28,7 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let cli = match args::Cli::try_parse() {
+    let cli = match args::Cli::read() {
         Ok(cli) => cli,
         Err(usage) => {
             // Help and version go to standard output and succeed; mistakes go to standard error.

@@ -1,7 +1,7 @@
 //! Help texts are read by people and parsed by nobody, yet a change in them is a change to users: it shows here.
 //! `SIGNET_BLESS=1` writes the file anew.
 
-use crate::program::run;
+use crate::program::{Done, run, signet};
 use std::path::Path;
 
 /// Every command that has help of its own.
@@ -147,4 +147,47 @@ fn version_and_wrong_usage_have_their_exit_codes() {
         );
         assert!(!done.err.is_empty(), "{args:?}");
     }
+}
+
+#[test]
+fn a_variable_that_is_set_does_not_show_as_a_required_flag() {
+    let mut told = 0;
+    for command in COMMANDS {
+        // Of a flag that does not exist every command complains, and of what it requires only some.
+        for mistake in [&[][..], &["--frobnicate"]] {
+            let args = [*command, mistake].concat();
+            // Where nothing is required the bare command does its work instead of complaining.
+            if mistake.is_empty() && !requires(command) {
+                continue;
+            }
+            let mut with = signet();
+            with.args(&args)
+                .env("SIGNET_API", "unix:///nowhere/api.sock")
+                .env("SPIFFE_ENDPOINT_SOCKET", "unix:///nowhere/agent.sock");
+            let with = Done::from(with.output().unwrap());
+            assert_eq!(with.code, Some(2), "{args:?}");
+            assert_eq!(with.err, run(&args).err, "{args:?}");
+            assert!(
+                !with.err.contains("--api") && !with.err.contains("--socket"),
+                "{with:?}"
+            );
+            told += 1;
+        }
+    }
+    assert!(told > COMMANDS.len() + 5, "{told}");
+    // Help says which variables there are.
+    let mut help = signet();
+    help.args(["svid", "jwt", "-h"]).env("SIGNET_API", "unix:///a");
+    let help = Done::from(help.output().unwrap());
+    assert!(
+        help.out.contains("[env: SIGNET_API]") && help.out.contains("[env: SPIFFE_ENDPOINT_SOCKET]"),
+        "{help:?}"
+    );
+}
+
+/// Whether `command` has arguments that must be given.
+fn requires(command: &[&str]) -> bool {
+    let help = run(&[command, ["-h"].as_slice()].concat()).out;
+    let usage = help.lines().find(|line| line.starts_with("Usage:")).unwrap();
+    usage.contains('<') && !usage.contains("<COMMAND>")
 }
