@@ -3,13 +3,13 @@
 mod arrows;
 mod bench;
 mod corpus;
+mod docs;
 mod fuzz;
 mod proto;
 mod rules;
 mod run;
 mod setup;
 mod test;
-mod tour;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,6 +45,8 @@ fn main() -> ExitCode {
         ["corpus", "--write"] => corpus::write(&root),
         ["foreign", "--write"] => corpus::write_foreign(&root),
         ["fuzz", words @ ..] => fuzz::run(&root, words),
+        // Not for people: the first process of the namespaces in which a page of documentation runs.
+        [docs::INSIDE, page, scratch] => docs::inside(&root, page, Path::new(scratch)),
         ["test", "--list"] => {
             print!("{}", test::list());
             Ok(())

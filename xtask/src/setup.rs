@@ -28,6 +28,16 @@ const TOOLS: &[Tool] = &[
         probe: &["version"],
     },
     Tool {
+        package: "iproute2",
+        program: "ip",
+        probe: &["-V"],
+    },
+    Tool {
+        package: "mount",
+        program: "mount",
+        probe: &["--version"],
+    },
+    Tool {
         package: "python3-venv",
         program: "python3",
         probe: &["-c", "import venv, ensurepip"],

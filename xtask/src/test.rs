@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that shows that the project works, in phases.
 
-use crate::{Failure, arrows, proto, rules, run, setup, tour};
+use crate::{Failure, arrows, docs, proto, rules, run, setup};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -64,9 +64,9 @@ const PHASES: &[Phase] = &[
         run: crash,
     },
     Phase {
-        name: "tour",
-        about: "the README's tour, as pasted",
-        run: tour::run,
+        name: "docs",
+        about: "every command in README.md and docs, as pasted",
+        run: docs::run,
     },
 ];
 
