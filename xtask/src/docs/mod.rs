@@ -76,6 +76,7 @@ fn pages(root: &Path) -> Result<Vec<Page>, Failure> {
 
 /// The inside of [`private::run_page`]: the first process of a page's machine, with which all others end.
 pub(crate) fn inside(root: &Path, name: &str, scratch: &Path) -> Result<(), Failure> {
+    private::refuse_outside()?;
     let (send, ended) = channel();
     // Ends when whoever started this is gone: signals of the terminal do not reach the first process.
     let gone = send.clone();
@@ -98,8 +99,8 @@ fn run_page(root: &Path, name: &str, scratch: &Path) -> Result<(), Failure> {
         machine,
     };
     for step in &page.steps {
-        open.take(&page, step)
-            .map_err(|e| format!("line {}: {e}", step.line))?;
+        open.take(step)
+            .map_err(|e| format!("{name}:{}: {e}", step.line))?;
     }
     // Each ends as with Ctrl-C, those that were started last first.
     while let Some(terminal) = open.left.pop() {
@@ -117,7 +118,7 @@ struct Open {
 }
 
 impl Open {
-    fn take(&mut self, page: &Page, step: &Step) -> Result<(), Failure> {
+    fn take(&mut self, step: &Step) -> Result<(), Failure> {
         match &step.action {
             Action::Skip { .. } => Ok(()),
             Action::Write { path, text } => {
@@ -130,7 +131,7 @@ impl Open {
             }
             Action::Paste { commands } => {
                 echo(commands);
-                self.shell.paste(commands, step.line, &page.name)
+                self.shell.paste(commands, step.line)
             }
             Action::Show {
                 command,

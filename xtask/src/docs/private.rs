@@ -74,6 +74,15 @@ fn run_in(root: &Path, name: &str, scratch: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Refuses where this process is not the first of its namespaces: mounting over /etc would be a disaster there.
+pub(crate) fn refuse_outside() -> Result<(), Failure> {
+    if std::process::id() == 1 {
+        Ok(())
+    } else {
+        Err(format!("`{INSIDE}` runs as the first process of namespaces made for it").into())
+    }
+}
+
 /// The inside of a page's machine.
 pub(crate) struct Machine {
     /// Where the page's commands run.
@@ -85,12 +94,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Makes this process's namespaces a new machine.
+    /// Makes this process's namespaces a new machine; see [`refuse_outside`].
     pub(crate) fn set_up(root: &Path, page: &Page, scratch: &Path) -> Result<Self, Failure> {
-        // Mounting over /etc would be a disaster anywhere else.
-        if std::process::id() != 1 {
-            return Err("this runs as the first process of namespaces made for it".into());
-        }
         run::shown(Command::new("ip").args(["link", "set", "lo", "up"]))?;
         mount(&["-t", "tmpfs", "-o", "mode=755", "docs"], scratch)?;
         for (at, dir) in SYSTEM.iter().enumerate() {

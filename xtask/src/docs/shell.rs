@@ -19,6 +19,14 @@ const END_MAX: Duration = Duration::from_secs(20);
 /// Begins the line that a shell writes when it is done with a block.
 const DONE: char = '\x1e';
 
+/// What the shell that lasts for a page does first. It tells which command failed, on which line of its block; and that
+/// it ends, which something in the background that holds its output would hide.
+const PRELUDE: &[u8] = br#"set -uo pipefail
+trap 'printf "\n\036%s %s %s\n" "$?" "$LINENO" "$BASH_COMMAND"' ERR
+trap 'printf "\n\036end %s\n" "$?"' EXIT
+should_have_been_refused() { printf "\n\0360 %s what should be refused\n" "$1"; exit 1; }
+"#;
+
 /// The shell that lasts for a page.
 pub(crate) struct Shell {
     child: Child,
@@ -46,11 +54,7 @@ impl Shell {
             .stdout(write)
             .spawn()?;
         let mut stdin = child.stdin.take().ok_or("no pipe")?;
-        // The trap tells which command it was; the shell ends then.
-        writeln!(
-            stdin,
-            "set -uo pipefail; trap 'printf \"\\n\\036%s %s %s\\n\" \"$?\" \"$LINENO\" \"$BASH_COMMAND\"' ERR"
-        )?;
+        stdin.write_all(PRELUDE)?;
         Ok(Self {
             child,
             stdin,
@@ -60,22 +64,23 @@ impl Shell {
         })
     }
 
-    /// Pastes the block `commands`, which begins at `line` of `page`; each must succeed, or fail behind `! `.
-    pub(crate) fn paste(&mut self, commands: &str, line: usize, page: &str) -> Result<(), Failure> {
+    /// Pastes the block `commands`, which begins at `line` of its page; each must succeed, or fail behind `! `.
+    pub(crate) fn paste(&mut self, commands: &str, line: usize) -> Result<(), Failure> {
         let file = self.file(&refusals_checked(commands))?;
         writeln!(
             self.stdin,
             "set -e; . {file} </dev/null; set +e; printf '\\n\\036%s\\n' 0"
         )?;
         let (said, _) = self.done()?;
-        let mut words = said.splitn(3, ' ');
-        let status = words.next().unwrap_or_default();
-        if status == "0" {
-            return Ok(());
+        match said.splitn(3, ' ').collect::<Vec<_>>().as_slice() {
+            ["0"] => Ok(()),
+            ["end", status] => Err(format!("it ended the shell, with status {status}").into()),
+            [status, at, command] => {
+                let line = line + at.parse::<usize>()? - 1;
+                Err(format!("line {line}: `{command}` ended with status {status}").into())
+            }
+            _ => Err(format!("the shell said `{said}`").into()),
         }
-        let at = words.next().and_then(|at| at.parse::<usize>().ok()).unwrap_or(1);
-        let command = words.next().unwrap_or_default();
-        Err(format!("{page}:{}: `{command}` ended with status {status}", line + at - 1).into())
     }
 
     /// Runs one command.
@@ -138,7 +143,7 @@ fn refusals_checked(commands: &str) -> String {
             command = format!("{start} {}", lines.next().unwrap_or_default());
         }
         checked.push_str(&format!(
-            "if {command}; then echo 'this should have been refused'; false; fi\n"
+            "if {command}; then should_have_been_refused $LINENO; fi\n"
         ));
     }
     checked
@@ -266,13 +271,70 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
-    use super::refusals_checked;
+    use super::*;
+
+    /// A machine that is only a folder: nothing here touches anything else.
+    fn machine(dir: &std::path::Path) -> Machine {
+        Machine {
+            work: dir.to_path_buf(),
+            hidden: dir.to_path_buf(),
+            environment: vec![("PATH", std::env::var_os("PATH").unwrap())],
+        }
+    }
 
     #[test]
     fn a_command_that_should_fail_must() {
         assert_eq!(
             refusals_checked("a\n! b \\\n  c\nd\n"),
-            "a\nif b    c; then echo 'this should have been refused'; false; fi\nd\n"
+            "a\nif b    c; then should_have_been_refused $LINENO; fi\nd\n"
         );
+    }
+
+    #[test]
+    fn a_page_has_one_shell_in_which_each_command_must_succeed() {
+        let dir = tempfile::tempdir().unwrap();
+        let failure = |commands: &str| {
+            let mut shell = Shell::start(&machine(dir.path())).unwrap();
+            shell.paste(commands, 7).unwrap_err().to_string()
+        };
+        assert_eq!(
+            failure("true\nfalse || test 1 = 2\ntrue\n"),
+            "line 8: `test 1 = 2` ended with status 1"
+        );
+        assert_eq!(
+            failure("true | false | true\n"),
+            "line 7: `true` ended with status 1"
+        );
+        assert_eq!(
+            failure("! false\n! true\n"),
+            "line 8: `what should be refused` ended with status 0"
+        );
+        assert_eq!(failure("echo $NOT_SET\n"), "it ended the shell, with status 1");
+        assert_eq!(failure("exit 0\n"), "it ended the shell, with status 0");
+
+        let mut shell = Shell::start(&machine(dir.path())).unwrap();
+        shell.paste("cat\nNAME=x\n! false\n", 1).unwrap();
+        let seen = shell.show("printf %s \"$NAME\"; printf '\\ny\\n' >&2").unwrap();
+        assert_eq!((seen.status, seen.text.as_str()), (0, "x\ny\n"));
+        let seen = shell.show("printf a; (exit 3)").unwrap();
+        assert_eq!((seen.status, seen.text.as_str()), (3, "a"));
+        assert_eq!(shell.show("true").unwrap().text, "");
+    }
+
+    #[test]
+    fn what_stays_ends_with_ctrl_c_and_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = |commands: &str| Terminal::start(&machine(dir.path()), "t", commands, "it is up");
+        // Stands for a service: the signal cuts it short.
+        let stay = "echo it is up\nsleep 60\n";
+        let good = start(&format!("trap 'exit 0' INT\n{stay}")).unwrap();
+        assert_eq!(good.name(), "t");
+        good.end().unwrap();
+        let bad = start(&format!("trap 'exit 4' INT\n{stay}")).unwrap();
+        assert!(bad.end().unwrap_err().to_string().contains("exit status: 4"));
+        for commands in ["echo it was up\n", "false\necho it is up\n"] {
+            let told = start(commands).err().unwrap().to_string();
+            assert_eq!(told, "terminal `t`, until `it is up`: it ended", "{commands}");
+        }
     }
 }

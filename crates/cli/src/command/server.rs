@@ -10,6 +10,8 @@ use signet_crypto::{Secret, digest};
 use signet_id::TrustDomain;
 use signet_keys::{JwtAlgorithm, X509Algorithm};
 use signet_server::{InitOptions, InitSummary};
+use signet_settings::SettingsError;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tracing::info;
 
@@ -82,7 +84,7 @@ impl Init {
     fn run(self, global: &Global) -> Outcome {
         let is_printed = self.recovery_out == Path::new("-");
         if !is_printed && self.recovery_out.exists() {
-            let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+            let source = std::io::Error::from(ErrorKind::AlreadyExists);
             let path = self.recovery_out;
             let refused = Failure::from(CliError::Write { path, source });
             return Err(
@@ -174,7 +176,18 @@ fn shown(made: &Made) -> String {
 
 fn run(path: &Path) -> Outcome {
     runtime::logs("info")?;
-    let config = signet_server::Config::load(path).map_err(config::failure)?;
+    let config = signet_server::Config::load(path).map_err(|error| {
+        let is_absent = matches!(&error, SettingsError::Read { source, .. } if source.kind() == ErrorKind::NotFound);
+        let failure = config::failure(error);
+        if is_absent {
+            // The default is where a package would put it; `init` writes it into the server's directory.
+            return failure.next(
+                "name the server.toml that `signet server init` wrote, with --config; a server that is new is made with \
+                 `signet server init`",
+            );
+        }
+        failure
+    })?;
     runtime::harden();
     runtime::service(async {
         let stop = runtime::stop_signal()?;

@@ -32,6 +32,16 @@ fn a_server_that_is_not_there_is_named_with_how_to_start_one() {
 }
 
 #[test]
+fn a_server_without_settings_is_told_where_init_wrote_them() {
+    let done = run(&["server", "run", "--config", "/no/such/server.toml"]);
+    let line = done.refused("SGSE002");
+    assert!(
+        line.contains("`/no/such/server.toml`") && line.contains("`signet server init` wrote, with --config"),
+        "{line}"
+    );
+}
+
+#[test]
 fn an_agent_that_is_not_there_is_named_with_how_to_start_one() {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("unix://{}/agent.sock", text(dir.path()));
