@@ -2,9 +2,10 @@ use crate::api::Api;
 use crate::args::Global;
 use crate::{Outcome, clock, output, runtime, style};
 use clap::Subcommand;
+use core::net::IpAddr;
 use core::time::Duration;
 use serde::Serialize;
-use signet_api::{JoinTokenReply, JoinTokenRequest, NodeView};
+use signet_api::{JoinString, JoinTokenReply, JoinTokenRequest, NodeView};
 use signet_id::SpiffeId;
 use signet_time::{UnixTime, parse_duration};
 
@@ -63,6 +64,12 @@ impl Node {
                     made.spiffe_id,
                     style::time(made.expires_at, now)
                 ));
+                if let Some(servers) = loopback_alone(&made.join) {
+                    output::note(&format!(
+                        "It names {servers}, so it works on the server's own machine alone. For other machines set \
+                         `advertise` in the server's settings, and then make another one."
+                    ));
+                }
                 output::result(global.output, &Made::from(made), |made| made.join_string.clone())
             }
             Self::List => {
@@ -83,6 +90,17 @@ impl Node {
             }
         }
     }
+}
+
+/// The servers that a join string names, where none of them can be reached from another machine.
+fn loopback_alone(join: &str) -> Option<String> {
+    let servers = JoinString::parse(join).ok()?.servers;
+    let is_loopback = |server: &String| {
+        let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);
+        let host = host.trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    (!servers.is_empty() && servers.iter().all(is_loopback)).then(|| servers.join(", "))
 }
 
 /// What `join-token create` writes.
@@ -153,4 +171,37 @@ fn until(node: &NodeView, now: UnixTime) -> String {
 
 fn state(node: &NodeView) -> &'static str {
     if node.banned { "banned" } else { "member" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signet_crypto::Secret;
+    use signet_id::TrustDomain;
+
+    #[test]
+    fn a_join_string_that_works_on_one_machine_alone_is_seen() {
+        let told = |servers: &[&str]| {
+            let join = JoinString {
+                trust_domain: TrustDomain::parse("example.org").unwrap(),
+                servers: servers.iter().map(|server| (*server).to_owned()).collect(),
+                root_hashes: vec![[1; 32]],
+                token: Secret::new(b"0123456789abcdef".to_vec()),
+            };
+            loopback_alone(&join.encode().unwrap())
+        };
+        assert_eq!(told(&["127.0.0.1:8445"]).as_deref(), Some("127.0.0.1:8445"));
+        assert_eq!(
+            told(&["[::1]:8445", "localhost:8445"]).as_deref(),
+            Some("[::1]:8445, localhost:8445")
+        );
+        for servers in [
+            &["id.example.org:8445"][..],
+            &["127.0.0.1:8445", "10.0.0.1:8445"],
+            &["localhost.example.org:8445"],
+        ] {
+            assert_eq!(told(servers), None, "{servers:?}");
+        }
+        assert_eq!(loopback_alone("sgjoin1.e30"), None);
+    }
 }
