@@ -337,18 +337,31 @@ fn overview(entries: &[EntryDoc]) -> String {
     if entries.is_empty() {
         return "no entries; make one with `signet entry create --spiffe-id ID --selector K:V`".to_owned();
     }
+    // Most trust domains tie no entry to a node, and ids of nodes are long.
+    let has_node = entries.iter().any(|doc| doc.parent_id.is_some());
     let rows: Vec<Vec<String>> = entries
         .iter()
         .map(|doc| {
             let selectors: Vec<&str> = doc.selectors.iter().map(Selector::as_str).collect();
-            vec![
+            let mut row = vec![
                 doc.id.clone().unwrap_or_default(),
                 doc.spiffe_id.to_string(),
                 selectors.join(" "),
-            ]
+            ];
+            row.extend(has_node.then(|| place(doc)));
+            row
         })
         .collect();
-    style::table(&["ID", "SPIFFE ID", "SELECTORS"], &rows)
+    let head = ["ID", "SPIFFE ID", "SELECTORS", "ON"];
+    let columns = if has_node { head.len() } else { head.len() - 1 };
+    style::table(head.get(..columns).unwrap_or_default(), &rows)
+}
+
+/// On which nodes it holds.
+fn place(doc: &EntryDoc) -> String {
+    doc.parent_id
+        .as_ref()
+        .map_or_else(|| "every node".to_owned(), ToString::to_string)
 }
 
 fn shown(doc: &EntryDoc) -> String {
@@ -359,12 +372,7 @@ fn shown(doc: &EntryDoc) -> String {
     style::facts(&[
         ("id", doc.id.clone().unwrap_or_default()),
         ("spiffe id", doc.spiffe_id.to_string()),
-        (
-            "on",
-            doc.parent_id
-                .as_ref()
-                .map_or_else(|| "every node".to_owned(), ToString::to_string),
-        ),
+        ("on", place(doc)),
         ("selectors", selectors.join(" ")),
         ("x509 ttl", span(doc.x509_ttl)),
         ("jwt ttl", span(doc.jwt_ttl)),

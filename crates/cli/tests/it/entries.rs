@@ -143,3 +143,47 @@ fn entries_come_from_standard_input_too() {
     );
     assert_eq!(count(&api), before + 3);
 }
+
+#[test]
+fn a_list_says_where_entries_hold_once_that_differs() {
+    let (_dev, api) = server();
+    let create = |more: &[&str]| {
+        let words = [
+            "entry",
+            "create",
+            "--spiffe-id",
+            "spiffe://dev.test/a",
+            "--selector",
+            "unix:uid:1",
+        ];
+        let made = run(&[words.as_slice(), &["--api", &api], more].concat());
+        assert_eq!(made.code, Some(0), "{made:?}");
+    };
+    let list = || {
+        run(&[
+            "entry",
+            "list",
+            "--api",
+            &api,
+            "--spiffe-id",
+            "spiffe://dev.test/a",
+        ])
+        .out
+    };
+    create(&[]);
+    let head = |text: &str| text.lines().next().unwrap().to_owned();
+    assert!(head(&list()).ends_with("  SELECTORS"), "{}", list());
+    create(&["--parent", "spiffe://dev.test/signet/node/join/aa"]);
+    let text = list();
+    assert!(head(&text).ends_with("  ON"), "{text}");
+    let ends: Vec<&str> = text
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split("  ").last())
+        .collect();
+    assert_eq!(
+        ends,
+        ["every node", "spiffe://dev.test/signet/node/join/aa"],
+        "{text}"
+    );
+}

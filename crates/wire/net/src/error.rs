@@ -190,7 +190,7 @@ pub const REGISTER: &[Entry] = &[
     entry(
         "SGNE002",
         "socket directory: unusable",
-        "create the directory, or choose another path",
+        "create the directory, or choose another path: `listen.api` of a server, --socket or `workload_api.path` of an agent",
     ),
     entry(
         "SGNE003",
