@@ -454,6 +454,8 @@ fn with_a_directory_the_state_and_the_roots_stay() {
     let rival = run(&[
         "dev",
         "--no-demo",
+        "--http-port",
+        "0",
         "--agent-port",
         "0",
         "--metrics-port",

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 /// A running server, and where it is.
 fn server() -> (Running, String) {
-    let ports = ["--agent-port", "0", "--metrics-port", "0"];
+    let ports = ["--http-port", "0", "--agent-port", "0", "--metrics-port", "0"];
     let mut dev = Running::start(&[["dev", "-o", "json", "--no-demo"].as_slice(), &ports].concat());
     let ready: Value = serde_json::from_str(&dev.line()).unwrap();
     let api = ready["api"].as_str().unwrap().to_owned();

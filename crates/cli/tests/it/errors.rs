@@ -233,13 +233,13 @@ fn dev_refuses_directories_that_it_cannot_have() {
 fn dev_names_a_port_that_is_taken_and_the_flag_for_another() {
     let holder = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = holder.local_addr().unwrap().port().to_string();
-    for flag in ["--agent-port", "--metrics-port"] {
-        let other = if flag == "--agent-port" {
-            "--metrics-port"
-        } else {
-            "--agent-port"
-        };
-        let done = run(&["dev", "--no-demo", flag, &port, other, "0"]);
+    const FLAGS: [&str; 3] = ["--http-port", "--agent-port", "--metrics-port"];
+    for taken in FLAGS {
+        let mut args = vec!["dev", "--no-demo"];
+        for flag in FLAGS {
+            args.extend([flag, if flag == taken { port.as_str() } else { "0" }]);
+        }
+        let done = run(&args);
         let line = done.refused("SGNE008");
         assert!(line.contains(&port) && line.contains("--agent-port 0"), "{line}");
     }
