@@ -183,11 +183,17 @@ fn spiffe_83_x5c_may_be_missing_empty_or_too_long_but_not_wrong() {
         [&one]
     );
     let trailing = [&one[..], &[0]].concat();
+    // Its key is on prime239v3 (RFC 3279 §2.3.5) instead of P-256.
+    let mut strange = one.to_vec();
+    let curve = [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+    let at = strange.windows(8).position(|part| part == curve).unwrap();
+    strange[at + 7] = 6;
     for wrong in [
         json!(["!"]),
         json!([7]),
         json!([text(b"no certificate")]),
         json!([text(&trailing)]),
+        json!([text(&strange)]),
     ] {
         let refused = parse(&json!({"keys": [x509_key(&wrong)]})).unwrap_err();
         assert!(
