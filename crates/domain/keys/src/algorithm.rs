@@ -60,7 +60,7 @@ impl X509Algorithm {
     }
 }
 
-/// How JWT-SVIDs are signed: those of the nine algorithms of JWT-SVID §2.1 that are worth having. Ed25519 and ML-DSA
+/// How JWT-SVIDs and WIT-SVIDs are signed: those of the nine algorithms of JWT-SVID §2.1 that are worth having. Ed25519 and ML-DSA
 /// are not among the nine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum JwtAlgorithm {

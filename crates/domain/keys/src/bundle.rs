@@ -1,12 +1,9 @@
 use crate::{KeyRing, KeysError, Purpose};
 use signet_jose::{Jwk, JwkParams};
-use signet_trust::{Bundle, JwtAuthority, X509Authority};
-
-/// What a JWK for JWT-SVIDs says of its use (JWT-SVID §6.1).
-const USE: &str = "jwt-svid";
+use signet_trust::{Bundle, JwtAuthority, WitAuthority, X509Authority};
 
 impl KeyRing {
-    /// The bundle of the own trust domain: every root and JWT key that is prepared, active or draining, and the
+    /// The bundle of the own trust domain: every root and key for tokens that is prepared, active or draining, and the
     /// intermediates that were called off, as tainted.
     ///
     /// # Errors
@@ -25,29 +22,50 @@ impl KeyRing {
                 })
             })
             .collect();
-        let mut jwt = Vec::new();
-        for key in self.published(Purpose::JwtSvid) {
-            let refuse = |e: &dyn core::fmt::Display| KeysError::Publish {
-                kid: key.kid().to_owned(),
-                why: e.to_string(),
-            };
-            let params = JwkParams {
-                kid: Some(key.kid().to_owned()),
-                alg: Some(key.jws_algorithm()),
-                use_: Some(USE.to_owned()),
-            };
-            jwt.push(JwtAuthority {
-                kid: key.kid().to_owned(),
-                jwk: Jwk::from_public_key(key.public_key(), params).map_err(|e| refuse(&e))?,
-                tainted: key.is_tainted(),
-            });
-        }
+        let jwt = self
+            .jwks(Purpose::JwtSvid)
+            .map(|(kid, jwk, tainted)| {
+                Ok(JwtAuthority {
+                    kid,
+                    jwk: jwk?,
+                    tainted,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        let wit = self
+            .jwks(Purpose::WitSvid)
+            .map(|(kid, jwk, tainted)| {
+                Ok(WitAuthority {
+                    kid,
+                    jwk: jwk?,
+                    tainted,
+                })
+            })
+            .collect::<Result<_, _>>()?;
         let domain = self.trust_domain().clone();
-        Bundle::new(domain, self.sequence().0, self.refresh_hint(), x509, jwt).map_err(|e| {
-            KeysError::Publish {
+        Bundle::new(domain, self.sequence().0, self.refresh_hint(), x509, jwt)
+            .and_then(|bundle| bundle.with_wit(wit))
+            .map_err(|e| KeysError::Publish {
                 kid: "bundle".to_owned(),
                 why: e.to_string(),
-            }
+            })
+    }
+
+    /// The published keys of a purpose that signs tokens: name, key and taint of each. What a JWK says of its use is
+    /// the purpose's own name (JWT-SVID §6.1, WIT-SVID §6.1).
+    fn jwks(&self, purpose: Purpose) -> impl Iterator<Item = (String, Result<Jwk, KeysError>, bool)> {
+        self.published(purpose).map(move |key| {
+            let kid = key.kid().to_owned();
+            let params = JwkParams {
+                kid: Some(kid.clone()),
+                alg: Some(key.jws_algorithm()),
+                use_: Some(purpose.as_str().to_owned()),
+            };
+            let jwk = Jwk::from_public_key(key.public_key(), params).map_err(|e| KeysError::Publish {
+                kid: kid.clone(),
+                why: e.to_string(),
+            });
+            (kid, jwk, key.is_tainted())
         })
     }
 }

@@ -97,7 +97,7 @@ impl Keys {
             created_at: now,
         };
         made.certificate = match purpose {
-            Purpose::JwtSvid => None,
+            Purpose::JwtSvid | Purpose::WitSvid => None,
             Purpose::X509Root => Some(self.certify(&made, &made.signer, None, now).await?),
             Purpose::X509Svid => {
                 let (signer, certificate) = match new_root {

@@ -11,21 +11,21 @@ pub struct KeysConfig {
     pub trust_domain: TrustDomain,
     /// The kind of new roots and intermediates. Existing ones stay as they are until they are renewed.
     pub x509: X509Algorithm,
-    /// What new JWT keys sign with. Existing ones stay as they are until their time is over.
+    /// What new keys for tokens, JWT-SVIDs and WIT-SVIDs alike, sign with. Existing ones stay as they are until their time is over.
     pub jwt: JwtAlgorithm,
     /// How long a root's certificate is valid. It signs for half of that, less if it had to wait.
     pub root_life: Duration,
     /// How long an intermediate is valid. It is renewed at half of that.
     pub intermediate_life: Duration,
-    /// How long a JWT key signs.
+    /// How long a key for tokens signs.
     pub jwt_active: Duration,
     /// How long a root is published before it signs: as long as a bundle may lie in a cache.
     pub root_gate: Duration,
-    /// How long a JWT key is published before it signs.
+    /// How long a key for tokens is published before it signs.
     pub jwt_gate: Duration,
     /// The longest life of a leaf: so long an intermediate drains.
     pub leaf_life_max: Duration,
-    /// The longest life of a token: so long a JWT key drains.
+    /// The longest life of a token: so long its key drains.
     pub token_life_max: Duration,
     /// How often readers of the bundle should look for a new one.
     pub refresh_hint: Duration,
@@ -43,7 +43,7 @@ const LEEWAY: Duration = Duration::from_secs(60);
 pub(crate) const RETIRED_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 impl KeysConfig {
-    /// The usual lives: roots 10 years on P-256, intermediates 7 days, JWT keys (ES256) 24 hours.
+    /// The usual lives: roots 10 years on P-256, intermediates 7 days, keys for tokens (ES256) 24 hours.
     #[must_use]
     pub fn new(trust_domain: TrustDomain) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl KeysConfig {
     pub(crate) fn kind(&self, purpose: Purpose) -> KeyKind {
         match purpose {
             Purpose::X509Root | Purpose::X509Svid => self.x509.kind(),
-            Purpose::JwtSvid => self.jwt.kind(),
+            Purpose::JwtSvid | Purpose::WitSvid => self.jwt.kind(),
         }
     }
 
@@ -97,7 +97,7 @@ impl KeysConfig {
     pub(crate) fn jws_algorithm(&self, purpose: Purpose) -> Option<JwsAlgorithm> {
         match purpose {
             Purpose::X509Root | Purpose::X509Svid => None,
-            Purpose::JwtSvid => Some(self.jwt.jws()),
+            Purpose::JwtSvid | Purpose::WitSvid => Some(self.jwt.jws()),
         }
     }
 
@@ -105,7 +105,7 @@ impl KeysConfig {
         match purpose {
             Purpose::X509Root => self.root_gate,
             Purpose::X509Svid => Duration::ZERO,
-            Purpose::JwtSvid => self.jwt_gate,
+            Purpose::JwtSvid | Purpose::WitSvid => self.jwt_gate,
         }
     }
 
@@ -115,7 +115,7 @@ impl KeysConfig {
             + match purpose {
                 Purpose::X509Root => self.intermediate_life,
                 Purpose::X509Svid => self.leaf_life_max,
-                Purpose::JwtSvid => self.token_life_max,
+                Purpose::JwtSvid | Purpose::WitSvid => self.token_life_max,
             }
     }
 }

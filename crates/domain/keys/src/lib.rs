@@ -2,20 +2,22 @@
 //!
 //! [`Keys`] holds the log and the [`KeyRing`] that follows it. Each [`Purpose`] has its own keys, and each key goes
 //! `prepared` (published, unused) → `active` → `draining` (accepted, unused) → `retired`. The first key of a purpose
-//! is active at once; one prepared root and one prepared JWT key are always published beside it, so that not even an
+//! is active at once; one prepared root and one prepared key for each kind of token are always published beside it, so that not even an
 //! emergency needs a key that nobody has seen. Time gates keep a key from signing before everybody can know it, and
 //! from leaving before the last of what it signed is over.
 //!
 //! * Roots live 10 years and sign intermediates; a root is replaced at half its life.
 //! * Intermediates live 7 days, sign X.509-SVIDs and are renewed at half their life, with a new key. They travel with
 //!   what they signed, so none needs to be prepared.
-//! * JWT keys sign for 24 hours, each with the one algorithm that it was made for: ES256 unless set otherwise.
+//! * Keys for tokens, one set for JWT-SVIDs and another for WIT-SVIDs, sign for 24 hours, each with the one algorithm
+//!   that it was made for: ES256 unless set otherwise. A domain from before WIT-SVIDs gets its keys for them with the
+//!   next upkeep.
 //!
 //! Private keys are sealed ([`Seal`]) under AES-256-GCM, bound to trust domain, purpose and name; any server that
 //! holds the seal opens them again after a crash. Every change of keys expects the one before it, so servers that act
 //! at once do not make two of anything. CA certificates are recorded like everything that is issued.
 //!
-//! Deliberately not here: key stores outside (PKCS#11, TPM, KMS), other seals, keys for OAuth, SSH and WIT.
+//! Deliberately not here: key stores outside (PKCS#11, TPM, KMS), other seals, keys for OAuth and SSH.
 
 mod algorithm;
 mod bundle;

@@ -151,7 +151,7 @@ impl Planner<'_> {
         }
         let activated = key.times().activated.unwrap_or(UnixTime::EPOCH);
         match key.purpose() {
-            Purpose::JwtSvid => self.now >= activated + self.config.jwt_active,
+            Purpose::JwtSvid | Purpose::WitSvid => self.now >= activated + self.config.jwt_active,
             Purpose::X509Root => {
                 // A prepared root has waited, so the time it signs counts, and its end.
                 let life = key.validity().unwrap_or_default();

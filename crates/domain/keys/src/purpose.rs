@@ -10,11 +10,13 @@ pub enum Purpose {
     X509Svid,
     /// JWT-SVIDs. Published in the bundle as JWK.
     JwtSvid,
+    /// WIT-SVIDs. Published in the bundle as JWK, for that use alone.
+    WitSvid,
 }
 
 impl Purpose {
     /// All of them. Roots come first: the others may need one.
-    pub const ALL: [Self; 3] = [Self::X509Root, Self::X509Svid, Self::JwtSvid];
+    pub const ALL: [Self; 4] = [Self::X509Root, Self::X509Svid, Self::JwtSvid, Self::WitSvid];
 
     /// The name that users see, and that sealed keys are bound to.
     #[must_use]
@@ -23,14 +25,23 @@ impl Purpose {
             Self::X509Root => "x509-root",
             Self::X509Svid => "x509-svid",
             Self::JwtSvid => "jwt-svid",
+            Self::WitSvid => "wit-svid",
         }
     }
 
     /// Whether verifiers must know the key beforehand.
     pub(crate) const fn is_published(self) -> bool {
         match self {
-            Self::X509Root | Self::JwtSvid => true,
+            Self::X509Root | Self::JwtSvid | Self::WitSvid => true,
             Self::X509Svid => false,
+        }
+    }
+
+    /// Whether the key goes with a certificate; the others sign tokens.
+    pub(crate) const fn has_certificate(self) -> bool {
+        match self {
+            Self::X509Root | Self::X509Svid => true,
+            Self::JwtSvid | Self::WitSvid => false,
         }
     }
 
@@ -39,6 +50,7 @@ impl Purpose {
             Self::X509Root => records::Purpose::X509Root,
             Self::X509Svid => records::Purpose::X509Svid,
             Self::JwtSvid => records::Purpose::JwtSvid,
+            Self::WitSvid => records::Purpose::WitSvid,
         }
     }
 
@@ -48,6 +60,7 @@ impl Purpose {
             records::Purpose::X509Root => Some(Self::X509Root),
             records::Purpose::X509Svid => Some(Self::X509Svid),
             records::Purpose::JwtSvid => Some(Self::JwtSvid),
+            records::Purpose::WitSvid => Some(Self::WitSvid),
         }
     }
 }

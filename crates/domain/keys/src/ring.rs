@@ -326,7 +326,7 @@ impl KeyRing {
             [] => None,
             der => Some(IssuerCert::parse(der).map_err(|e| e.to_string())?),
         };
-        if issuer.is_some() == (purpose == Purpose::JwtSvid) {
+        if issuer.is_some() != purpose.has_certificate() {
             return Err("a certificate is missing or out of place".to_owned());
         }
         Ok(Material {

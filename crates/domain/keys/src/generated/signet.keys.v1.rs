@@ -68,6 +68,8 @@ pub enum Purpose {
     X509Svid = 2,
     /// JWT-SVIDs.
     JwtSvid = 3,
+    /// WIT-SVIDs.
+    WitSvid = 4,
 }
 impl Purpose {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -80,6 +82,7 @@ impl Purpose {
             Self::X509Root => "PURPOSE_X509_ROOT",
             Self::X509Svid => "PURPOSE_X509_SVID",
             Self::JwtSvid => "PURPOSE_JWT_SVID",
+            Self::WitSvid => "PURPOSE_WIT_SVID",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -89,6 +92,7 @@ impl Purpose {
             "PURPOSE_X509_ROOT" => Some(Self::X509Root),
             "PURPOSE_X509_SVID" => Some(Self::X509Svid),
             "PURPOSE_JWT_SVID" => Some(Self::JwtSvid),
+            "PURPOSE_WIT_SVID" => Some(Self::WitSvid),
             _ => None,
         }
     }

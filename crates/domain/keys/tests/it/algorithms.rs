@@ -59,9 +59,9 @@ async fn every_x509_algorithm_makes_a_chain_that_verifies_and_opens_again() {
         let root = keys.active(Purpose::X509Root).unwrap();
         let svid = keys.active(Purpose::X509Svid).unwrap();
         for key in keys.read(|ring| ring.keys().to_vec()) {
-            // The standard for JWT-SVIDs knows neither Ed25519 nor ML-DSA.
+            // The standards for tokens know neither Ed25519 nor ML-DSA.
             let wanted = match key.purpose() {
-                Purpose::JwtSvid => KeyKind::P256,
+                Purpose::JwtSvid | Purpose::WitSvid => KeyKind::P256,
                 _ => kind,
             };
             assert_eq!(key.public_key().kind(), wanted);

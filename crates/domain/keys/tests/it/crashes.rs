@@ -1,4 +1,4 @@
-use crate::{DAY, World, active, config, jwt_kids, only_states, origin, roots, states};
+use crate::{DAY, World, active, config, jwt_kids, only_states, origin, roots, states, token_kids};
 use signet_crypto::SignatureEncoding;
 use signet_keys::{Keys, KeysError, Purpose, Urgency};
 use signet_record::Recorder;
@@ -11,17 +11,17 @@ use std::sync::Arc;
 #[tokio::test]
 async fn keys_are_reopened_after_a_crash() {
     let world = World::new();
-    let (jwt, root, kids) = {
+    let (tokens, root, kids) = {
         let keys = world.started().await;
         (
-            jwt_kids(&keys),
+            token_kids(&keys),
             roots(&keys),
             Purpose::ALL.map(|purpose| active(&keys, purpose)),
         )
     };
     let keys = world.open().await;
     assert_eq!(keys.ensure(START).await.unwrap(), 0);
-    assert_eq!((jwt_kids(&keys), roots(&keys)), (jwt, root));
+    assert_eq!((token_kids(&keys), roots(&keys)), (tokens, root));
     for (purpose, kid) in Purpose::ALL.into_iter().zip(kids) {
         let key = keys.active(purpose).unwrap();
         assert_eq!(key.kid(), kid);
@@ -63,14 +63,14 @@ async fn servers_that_start_at_once_find_the_keys_of_one() {
         for task in tasks {
             made += task.await.unwrap();
         }
-        assert_eq!(made, 5, "one server made all, the others none");
+        assert_eq!(made, 7, "one server made all, the others none");
         for server in &servers {
             server.followed().catch_up().await.unwrap();
             for purpose in Purpose::ALL {
                 assert_eq!(states(server, purpose), states(&servers[0], purpose));
             }
         }
-        assert_eq!(servers[0].read(|ring| ring.keys().len()), 5);
+        assert_eq!(servers[0].read(|ring| ring.keys().len()), 7);
     }
 }
 
@@ -92,7 +92,7 @@ async fn the_first_keys_survive_every_fault_of_the_log() {
         let reopened = world.open().await;
         assert_eq!(reopened.ensure(START).await.unwrap(), 0);
         for keys in [&keys, &reopened] {
-            assert_eq!(keys.read(|ring| ring.keys().len()), 5, "{fault:?}");
+            assert_eq!(keys.read(|ring| ring.keys().len()), 7, "{fault:?}");
         }
     }
 }

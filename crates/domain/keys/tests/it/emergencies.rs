@@ -1,4 +1,4 @@
-use crate::{DAY, HOUR, World, active, config, jwt_kids, origin, roots};
+use crate::{DAY, HOUR, World, active, config, origin, roots, token_kids};
 use signet_keys::{KeyState, KeysConfig, KeysError, Purpose};
 use signet_testkit::START;
 use std::sync::Arc;
@@ -6,23 +6,24 @@ use std::time::Duration;
 
 #[tokio::test]
 async fn a_tainted_active_key_is_replaced_at_once_by_one_that_everybody_has_seen() {
-    for purpose in [Purpose::X509Root, Purpose::JwtSvid] {
+    for purpose in [Purpose::X509Root, Purpose::JwtSvid, Purpose::WitSvid] {
         let world = World::new();
         let keys = world.started().await;
-        let (jwt, root) = (jwt_kids(&keys), roots(&keys));
+        let (tokens, root) = (token_kids(&keys), roots(&keys));
         let first = keys.active(purpose).unwrap();
         let now = START + Duration::from_secs(1);
         keys.taint(first.kid(), origin(now)).await.unwrap();
         let second = keys.active(purpose).unwrap();
         match second.certificate() {
             Some(der) => assert!(root.contains(&der.to_vec())),
-            None => assert!(jwt.contains(&second.kid().to_owned())),
+            None => assert!(tokens.contains(&second.kid().to_owned())),
         }
         let known = keys.read(|ring| ring.key(first.kid()).cloned()).unwrap();
         assert_eq!((known.state(), known.is_tainted()), (KeyState::Draining, true));
         let bundle = keys.bundle().unwrap();
         let tainted = bundle.x509().iter().filter(|a| a.tainted).count()
-            + bundle.jwt().iter().filter(|a| a.tainted).count();
+            + bundle.jwt().iter().filter(|a| a.tainted).count()
+            + bundle.wit().iter().filter(|a| a.tainted).count();
         assert_eq!(tainted, 1);
         if purpose == Purpose::X509Root {
             // Nothing is signed below a tainted root.
@@ -47,7 +48,7 @@ async fn a_tainted_active_key_is_replaced_at_once_by_one_that_everybody_has_seen
 
 #[tokio::test]
 async fn a_tainted_prepared_key_never_signs() {
-    for purpose in [Purpose::X509Root, Purpose::JwtSvid] {
+    for purpose in [Purpose::X509Root, Purpose::JwtSvid, Purpose::WitSvid] {
         let world = World::new();
         let keys = world.started().await;
         let prepared = keys.read(|ring| {
@@ -83,7 +84,7 @@ async fn a_revoked_key_leaves_the_bundle_at_once() {
         let first = keys.active(purpose).unwrap();
         keys.revoke(first.kid(), origin(START + HOUR)).await.unwrap();
         assert_ne!(active(&keys, purpose), first.kid());
-        assert!(!jwt_kids(&keys).contains(&first.kid().to_owned()));
+        assert!(!token_kids(&keys).contains(&first.kid().to_owned()));
         if purpose == Purpose::X509Root {
             assert!(!roots(&keys).contains(&first.certificate().unwrap().to_vec()));
         }

@@ -13,11 +13,12 @@ async fn a_new_domain_gets_an_active_key_for_each_purpose_and_a_prepared_one_to_
         keys.active(Purpose::JwtSvid),
         Err(KeysError::NoActive { .. })
     ));
-    assert_eq!(keys.ensure(START).await.unwrap(), 5);
+    assert_eq!(keys.ensure(START).await.unwrap(), 7);
     for (purpose, expected) in [
         (Purpose::X509Root, vec!["active", "prepared"]),
         (Purpose::X509Svid, vec!["active"]),
         (Purpose::JwtSvid, vec!["active", "prepared"]),
+        (Purpose::WitSvid, vec!["active", "prepared"]),
     ] {
         let mut found = only_states(&keys, purpose);
         found.sort_unstable();
@@ -26,13 +27,22 @@ async fn a_new_domain_gets_an_active_key_for_each_purpose_and_a_prepared_one_to_
     assert_eq!(keys.ensure(START).await.unwrap(), 0);
     assert_eq!(keys.maintain(START + HOUR).await.unwrap(), 0);
     let bundle = keys.bundle().unwrap();
-    assert_eq!((bundle.x509().len(), bundle.jwt().len()), (2, 2));
+    assert_eq!(
+        (bundle.x509().len(), bundle.jwt().len(), bundle.wit().len()),
+        (2, 2, 2)
+    );
     assert_eq!(bundle.refresh_hint(), Some(Duration::from_secs(300)));
     assert!(
         bundle
             .jwt()
             .iter()
             .all(|key| key.jwk.use_() == Some("jwt-svid") && key.jwk.kid() == Some(&key.kid))
+    );
+    assert!(
+        bundle
+            .wit()
+            .iter()
+            .all(|key| key.jwk.use_() == Some("wit-svid") && key.jwk.kid() == Some(&key.kid))
     );
 }
 
@@ -178,7 +188,11 @@ async fn a_root_is_replaced_at_half_its_life_and_its_intermediate_with_it() {
 
 #[tokio::test]
 async fn a_rotation_waits_until_the_next_key_is_known_unless_it_is_an_emergency() {
-    for (purpose, gate) in [(Purpose::X509Root, DAY), (Purpose::JwtSvid, HOUR)] {
+    for (purpose, gate) in [
+        (Purpose::X509Root, DAY),
+        (Purpose::JwtSvid, HOUR),
+        (Purpose::WitSvid, HOUR),
+    ] {
         let world = World::new();
         let keys = world.started().await;
         let early = keys

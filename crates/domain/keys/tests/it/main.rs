@@ -14,6 +14,7 @@ mod emergencies;
 mod lives;
 mod model;
 mod seals;
+mod wit;
 
 use core::time::Duration;
 use signet_id::TrustDomain;
@@ -113,12 +114,19 @@ fn active(keys: &Keys, purpose: Purpose) -> String {
 
 /// The names of the JWT keys in the bundle.
 fn jwt_kids(keys: &Keys) -> Vec<String> {
-    keys.bundle()
-        .unwrap()
-        .jwt()
-        .iter()
-        .map(|key| key.kid.clone())
-        .collect()
+    let bundle = keys.bundle().unwrap();
+    bundle.jwt().iter().map(|key| key.kid.clone()).collect()
+}
+
+/// The names of the WIT keys in the bundle.
+fn wit_kids(keys: &Keys) -> Vec<String> {
+    let bundle = keys.bundle().unwrap();
+    bundle.wit().iter().map(|key| key.kid.clone()).collect()
+}
+
+/// The names of all keys for tokens in the bundle.
+fn token_kids(keys: &Keys) -> Vec<String> {
+    [jwt_kids(keys), wit_kids(keys)].concat()
 }
 
 /// The certificates of the roots in the bundle.

@@ -24,14 +24,15 @@ fn op() -> impl Strategy<Value = Op> {
     let purpose = prop_oneof![
         Just(Purpose::X509Root),
         Just(Purpose::X509Svid),
-        Just(Purpose::JwtSvid)
+        Just(Purpose::JwtSvid),
+        Just(Purpose::WitSvid)
     ];
     prop_oneof![
         4 => (0..50_u32).prop_map(|hours| Op::Wait { hours }),
         2 => (0..40_u32).prop_map(|days| Op::Wait { hours: 24 * days }),
         2 => (purpose, any::<bool>()).prop_map(|(purpose, emergency)| Op::Rotate { purpose, emergency }),
-        1 => (0..12_usize).prop_map(|nth| Op::Taint { nth }),
-        1 => (0..12_usize).prop_map(|nth| Op::Revoke { nth }),
+        1 => (0..16_usize).prop_map(|nth| Op::Taint { nth }),
+        1 => (0..16_usize).prop_map(|nth| Op::Revoke { nth }),
         1 => Just(Op::Restart),
         1 => prop_oneof![Just(Fault::Refused), Just(Fault::Lost), Just(Fault::Unanswered)]
             .prop_map(|fault| Op::Break { fault }),
@@ -128,11 +129,14 @@ impl Watcher {
             .map(|root| root.certificate.clone())
             .collect();
         let mut published = BTreeSet::new();
-        for purpose in [Purpose::X509Root, Purpose::JwtSvid] {
+        for purpose in [Purpose::X509Root, Purpose::JwtSvid, Purpose::WitSvid] {
             for key in keys.published(purpose) {
                 match key.certificate() {
                     Some(der) => assert!(roots.contains(der)),
-                    None => assert!(bundle.jwt().iter().any(|jwt| jwt.kid == key.kid())),
+                    None if purpose == Purpose::JwtSvid => {
+                        assert!(bundle.jwt().iter().any(|jwt| jwt.kid == key.kid()));
+                    }
+                    None => assert!(bundle.wit().iter().any(|wit| wit.kid == key.kid())),
                 }
                 published.insert(key.kid().to_owned());
             }
@@ -148,10 +152,14 @@ impl Watcher {
             assert!(told.is_some_and(|told| told.tainted));
             published.insert(key.kid().to_owned());
         }
-        assert_eq!(published.len(), bundle.x509().len() + bundle.jwt().len());
+        assert_eq!(
+            published.len(),
+            bundle.x509().len() + bundle.jwt().len() + bundle.wit().len()
+        );
         for (purpose, life) in [
             (Purpose::X509Root, config.intermediate_life),
             (Purpose::JwtSvid, config.token_life_max),
+            (Purpose::WitSvid, config.token_life_max),
         ] {
             for (kid, last) in &self.signed {
                 let key = keys.read(|ring| ring.key(kid).cloned());
