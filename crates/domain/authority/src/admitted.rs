@@ -1,4 +1,4 @@
-use crate::{IssueError, JwtSvid, TlsServerCertificate, X509Svid};
+use crate::{IssueError, JwtSvid, TlsServerCertificate, WitSvid, X509Svid};
 use core::future::Future;
 use signet_keys::IssuingKey;
 use signet_record::IssueRecord;
@@ -26,6 +26,7 @@ pub trait Credential: sealed::Sealed {}
 
 impl Credential for X509Svid {}
 impl Credential for JwtSvid {}
+impl Credential for WitSvid {}
 impl Credential for TlsServerCertificate {}
 
 pub(crate) mod sealed {

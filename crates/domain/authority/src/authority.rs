@@ -2,7 +2,7 @@ use crate::audience::{ReservedAudiences, admitted};
 use crate::profile::check_own;
 use crate::{
     Admitted, Credential, IssueError, JwtRequest, JwtSvid, Profile, TlsServerCertificate, TlsServerRequest,
-    X509Request, X509Svid, jwt, limits, tls, x509,
+    WitRequest, WitSvid, X509Request, X509Svid, jwt, limits, tls, wit, x509,
 };
 use bytes::Bytes;
 use core::time::Duration;
@@ -165,6 +165,51 @@ impl Authority {
         Ok(Admitted { pending, key, record })
     }
 
+    /// Admits a request for a WIT-SVID: everything is checked and the bytes to be signed are fixed.
+    ///
+    /// # Errors
+    /// One variant of [`IssueError`] for each rule; see the crate's own description.
+    pub fn admit_wit(
+        &self,
+        request: WitRequest,
+        decision: &Decision,
+        slot: Slot,
+        now: UnixTime,
+    ) -> Result<Admitted<WitSvid>, IssueError> {
+        permit(decision, Action::ISSUE_WIT_SVID, &Resource::identity(&request.id))?;
+        check_own(&request.id, self.trust_domain())?;
+        Profile::Workload.check_id(&request.id)?;
+        x509::check_identity(&request.csr, &request.id)?;
+        self.check_key(&request.csr.public_key)?;
+        let confirmation = wit::confirmation(&request.csr)?;
+        check_ttl(
+            request.ttl,
+            limits::WIT_TTL_MAX.min(self.keys.config().token_life_max),
+        )?;
+        let key = self.key(Purpose::WitSvid)?;
+        let issued_at = now.floor_secs();
+        let pending = wit::pending(
+            &key,
+            wit::Claims {
+                id: request.id,
+                confirmation,
+                jti: slot.jti(),
+                issued_at,
+                expires_at: (issued_at + request.ttl).floor_secs(),
+            },
+        )?;
+        let kind = CredentialKind::WitSvid;
+        let public_key_sha256 = request.csr.public_key.fingerprint();
+        let record = IssueRecord {
+            subject: pending.id.to_string(),
+            not_before_ms: issued_at.as_millis(),
+            not_after_ms: pending.expires_at.as_millis(),
+            public_key_sha256: Bytes::copy_from_slice(&public_key_sha256),
+            ..record(&slot, kind, &key, decision, request.context, now)
+        };
+        Ok(Admitted { pending, key, record })
+    }
+
     /// Admits a request for the certificate of the server's own public port: everything is checked and the bytes to be
     /// signed are fixed.
     ///
@@ -249,6 +294,21 @@ impl Authority {
     ) -> Result<JwtSvid, IssueError> {
         let slot = self.recorder.reserve().map_err(IssueError::Record)?;
         let admitted = self.admit_jwt(request, decision, slot, now)?;
+        self.release(self.sign(admitted).await?).await
+    }
+
+    /// Admits, signs and releases one WIT-SVID.
+    ///
+    /// # Errors
+    /// As [`Authority::admit_wit`] and [`Authority::sign`]; [`IssueError::Record`].
+    pub async fn issue_wit(
+        &self,
+        request: WitRequest,
+        decision: &Decision,
+        now: UnixTime,
+    ) -> Result<WitSvid, IssueError> {
+        let slot = self.recorder.reserve().map_err(IssueError::Record)?;
+        let admitted = self.admit_wit(request, decision, slot, now)?;
         self.release(self.sign(admitted).await?).await
     }
 

@@ -102,6 +102,12 @@ pub enum IssueError {
         /// The audience.
         audience: String,
     },
+    /// A WIT-SVID cannot be bound to a key of this kind.
+    #[error("a wit-svid cannot be bound to a key of the kind {kind}")]
+    WitKey {
+        /// The kind.
+        kind: &'static str,
+    },
     /// The key that would sign is tainted or revoked.
     #[error("the signing key `{kid}` is tainted or revoked")]
     Tainted {
@@ -165,6 +171,7 @@ register! {
     "SGAU015" "issue: certificate" "see the server's log"
     "SGAU016" "issue: token" "see the server's log"
     "SGAU017" "issue: signing failed" "see the server's log and the key store"
+    "SGAU018" "issue: key for a wit-svid" "bind it to an ecdsa or rsa key: ed25519 and ml-dsa are not among the algorithms of SVIDs"
 }
 
 impl Coded for IssueError {
@@ -188,6 +195,7 @@ impl Coded for IssueError {
             Self::X509(_) => "SGAU015",
             Self::Jose(_) => "SGAU016",
             Self::Sign(_) => "SGAU017",
+            Self::WitKey { .. } => "SGAU018",
             Self::Keys(e) => e.code(),
             Self::Record(e) => e.code(),
         }

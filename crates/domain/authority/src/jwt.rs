@@ -85,23 +85,25 @@ pub(crate) fn pending(key: &IssuingKey, claims: &Claims<'_>) -> Result<Pending, 
     })
 }
 
+/// Signs `unsigned` with `key`: the token, and the SHA-256 of it.
+pub(crate) async fn sign(unsigned: Unsigned, key: &IssuingKey) -> Result<(String, [u8; 32]), IssueError> {
+    let algorithm = unsigned.algorithm().signature_algorithm();
+    let signature = key
+        .signer()
+        .map_err(IssueError::Keys)?
+        .sign(algorithm, SignatureEncoding::Fixed, unsigned.signing_input())
+        .await
+        .map_err(IssueError::Sign)?;
+    let token = unsigned.assemble(&signature);
+    let hash = digest::sha256(token.as_bytes());
+    Ok((token, hash))
+}
+
 impl Sealed for JwtSvid {
     type Pending = Pending;
 
     async fn sign(pending: Pending, key: &IssuingKey) -> Result<(Self, [u8; 32]), IssueError> {
-        let algorithm = pending.unsigned.algorithm().signature_algorithm();
-        let signature = key
-            .signer()
-            .map_err(IssueError::Keys)?
-            .sign(
-                algorithm,
-                SignatureEncoding::Fixed,
-                pending.unsigned.signing_input(),
-            )
-            .await
-            .map_err(IssueError::Sign)?;
-        let token = pending.unsigned.assemble(&signature);
-        let hash = digest::sha256(token.as_bytes());
+        let (token, hash) = sign(pending.unsigned, key).await?;
         let svid = Self {
             id: pending.id,
             token,

@@ -1,10 +1,10 @@
 //! The only way to issue: admit, sign, release.
 //!
-//! Three values that no code can skip, each consumed by the next: [`Authority::admit_x509`] and
-//! [`Authority::admit_jwt`] check a request against its profile, a decision and the issuer, and give [`Admitted`],
+//! Three values that no code can skip, each consumed by the next: [`Authority::admit_x509`],
+//! [`Authority::admit_jwt`] and [`Authority::admit_wit`] check a request against its profile, a decision and the issuer, and give [`Admitted`],
 //! which holds the exact bytes to be signed; [`Authority::sign`] gives an `Unrecorded` credential, whose bytes cannot
-//! be read; `Recorder::release` hands it out once its record is durable. [`Authority::issue_x509`] and
-//! [`Authority::issue_jwt`] are these three in a row.
+//! be read; `Recorder::release` hands it out once its record is durable. [`Authority::issue_x509`],
+//! [`Authority::issue_jwt`] and [`Authority::issue_wit`] are these three in a row.
 //!
 //! What is checked here, whoever decided what:
 //!
@@ -18,6 +18,8 @@
 //! * the certificate of a server's own public port ([`TlsServerRequest`]) carries names and no identity, and nobody but
 //!   the server itself may ask for it;
 //! * JWT-SVIDs name 1 to 16 audiences, none of them an OAuth resource ([`ReservedAudiences`]).
+//! * WIT-SVIDs are bound to a key that was proven, of a kind that one of the nine algorithms of SVIDs has, and name
+//!   neither audience nor issuer.
 //!
 //! What was admitted is signed once, and what was signed cannot be read:
 //!
@@ -36,8 +38,8 @@
 //! }
 //! ```
 //!
-//! Covers the issue side of X509-SVID §2 to §4 and JWT-SVID §2 and §3. Not here: WIT-SVIDs, SSH certificates,
-//! certificates of the `durable` class.
+//! Covers the issue side of X509-SVID §2 to §4 and JWT-SVID §2 and §3 and WIT-SVID §2 and §3. Not here: SSH
+//! certificates, certificates of the `durable` class.
 
 mod admitted;
 mod audience;
@@ -46,6 +48,7 @@ mod error;
 mod jwt;
 mod profile;
 mod tls;
+mod wit;
 mod x509;
 
 pub use admitted::{Admitted, Credential};
@@ -55,4 +58,5 @@ pub use error::{IssueError, REGISTER};
 pub use jwt::{JwtRequest, JwtSvid};
 pub use profile::{Profile, limits};
 pub use tls::{TlsServerCertificate, TlsServerRequest};
+pub use wit::{WitRequest, WitSvid};
 pub use x509::{X509Request, X509Svid};

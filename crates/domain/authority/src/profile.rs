@@ -13,6 +13,8 @@ pub mod limits {
     pub const X509_TTL_MAX: Duration = Duration::from_secs(6 * 3_600);
     /// The longest life of a JWT-SVID.
     pub const JWT_TTL_MAX: Duration = Duration::from_secs(24 * 3_600);
+    /// The longest life of a WIT-SVID: bound to a key as an X.509-SVID is, it lives as long.
+    pub const WIT_TTL_MAX: Duration = X509_TTL_MAX;
     /// The shortest life that can still be rotated in time.
     pub const TTL_MIN: Duration = Duration::from_secs(5);
     /// A certificate that its issuer's end shortens to less than this, or than what was asked, is refused: a workload

@@ -48,23 +48,24 @@ pub struct Pending {
 /// Names in the request are wishes; one that is not granted is refused instead of dropped, so that nobody believes to
 /// have what they have not.
 pub(crate) fn check_names(request: &X509Request) -> Result<(), IssueError> {
-    if let Some(other) = request
-        .csr
-        .uri_names
-        .iter()
-        .find(|name| *name != request.id.as_str())
-    {
-        return Err(IssueError::CsrIdentity {
-            named: signet_fault::shown(other, 256),
-            admitted: request.id.clone(),
-        });
-    }
+    check_identity(&request.csr, &request.id)?;
     let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
     let wished = &request.csr.dns_names;
     if !wished.is_empty() && set(wished) != set(&request.dns_names) {
         return Err(IssueError::CsrDnsNames);
     }
     Ok(())
+}
+
+/// A request need not name the identity that it is for, but must not name another one.
+pub(crate) fn check_identity(csr: &Csr, id: &SpiffeId) -> Result<(), IssueError> {
+    match csr.uri_names.iter().find(|name| *name != id.as_str()) {
+        None => Ok(()),
+        Some(other) => Err(IssueError::CsrIdentity {
+            named: signet_fault::shown(other, 256),
+            admitted: id.clone(),
+        }),
+    }
 }
 
 /// The exact bytes to be signed, linted.

@@ -50,6 +50,8 @@ impl Action {
     pub const ISSUE_X509_SVID: Self = Self::issue("issue.x509-svid");
     /// A JWT-SVID for a workload.
     pub const ISSUE_JWT_SVID: Self = Self::issue("issue.jwt-svid");
+    /// A WIT-SVID for a workload.
+    pub const ISSUE_WIT_SVID: Self = Self::issue("issue.wit-svid");
     /// The X.509-SVID of a node.
     pub const ISSUE_NODE_SVID: Self = Self::issue("issue.node-svid");
     /// The X.509-SVID of a server.

@@ -109,7 +109,7 @@ pub struct CaView {
 pub struct AuthorityView {
     /// Its name: the `kid` of tokens, the key identifier of certificates.
     pub kid: String,
-    /// What it signs: `x509-root`, `x509-svid` or `jwt-svid`.
+    /// What it signs: `x509-root`, `x509-svid`, `jwt-svid` or `wit-svid`.
     pub purpose: String,
     /// Where it stands: `prepared`, `active`, `draining` or `retired`.
     pub state: String,

@@ -14,11 +14,12 @@ mod jwt;
 mod recording;
 mod requests;
 mod tls;
+mod wit;
 mod x509;
 
 use core::time::Duration;
 use signet_authority::{
-    Authority, Context, IssueError, JwtRequest, NoneReserved, Profile, X509Request, X509Svid,
+    Authority, Context, IssueError, JwtRequest, NoneReserved, Profile, WitRequest, X509Request, X509Svid,
 };
 use signet_crypto::{KeyKind, LocalKey};
 use signet_decision::{Action, Decision, Principal, Request, Resource};
@@ -131,6 +132,19 @@ fn jwt(path: &str) -> JwtRequest {
         audiences: vec!["aud".to_owned()],
         allowed_audiences: Vec::new(),
         ttl: Duration::from_secs(300),
+        context: Context {
+            entry_id: Some([7; 16]),
+            state_seq: Seq(42),
+            request_id: "req-1".to_owned(),
+        },
+    }
+}
+
+fn wit(path: &str, key: &LocalKey) -> WitRequest {
+    WitRequest {
+        id: id(path),
+        ttl: HOUR,
+        csr: csr_of(key, None, &[]),
         context: Context {
             entry_id: Some([7; 16]),
             state_seq: Seq(42),

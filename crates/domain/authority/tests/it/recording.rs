@@ -1,8 +1,8 @@
 //! Nothing leaves unrecorded.
 
-use crate::{World, allowed, id, jwt, x509};
+use crate::{World, allowed, id, jwt, wit, x509};
 use signet_authority::{Authority, Context, IssueError, Profile, X509Request};
-use signet_crypto::digest;
+use signet_crypto::{KeyKind, LocalKey, digest};
 use signet_decision::Action;
 use signet_record::{CredentialKind, RecordError};
 use signet_store::Seq;
@@ -48,6 +48,16 @@ async fn a_journal_that_fails_lets_nothing_out_however_it_fails() {
         world
             .authority
             .issue_jwt(jwt("/a"), &decision, START)
+            .await
+            .unwrap();
+        let key = LocalKey::generate(KeyKind::P256).unwrap();
+        let decision = allowed(Action::ISSUE_WIT_SVID, &id("/a"));
+        world.journal.plan(Op::Append, 1, fault);
+        let issued = world.authority.issue_wit(wit("/a", &key), &decision, START).await;
+        assert!(matches!(issued.map(drop), Err(IssueError::Record(_))));
+        world
+            .authority
+            .issue_wit(wit("/a", &key), &decision, START)
             .await
             .unwrap();
     }

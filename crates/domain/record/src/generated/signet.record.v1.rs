@@ -55,6 +55,8 @@ pub enum CredentialKind {
     Server = 4,
     /// A certificate authority's certificate.
     Authority = 5,
+    /// A WIT-SVID of a workload.
+    WitSvid = 6,
     /// The certificate of a server's public port, without identity.
     TlsServer = 7,
 }
@@ -71,6 +73,7 @@ impl CredentialKind {
             Self::Node => "CREDENTIAL_KIND_NODE",
             Self::Server => "CREDENTIAL_KIND_SERVER",
             Self::Authority => "CREDENTIAL_KIND_AUTHORITY",
+            Self::WitSvid => "CREDENTIAL_KIND_WIT_SVID",
             Self::TlsServer => "CREDENTIAL_KIND_TLS_SERVER",
         }
     }
@@ -83,6 +86,7 @@ impl CredentialKind {
             "CREDENTIAL_KIND_NODE" => Some(Self::Node),
             "CREDENTIAL_KIND_SERVER" => Some(Self::Server),
             "CREDENTIAL_KIND_AUTHORITY" => Some(Self::Authority),
+            "CREDENTIAL_KIND_WIT_SVID" => Some(Self::WitSvid),
             "CREDENTIAL_KIND_TLS_SERVER" => Some(Self::TlsServer),
             _ => None,
         }

@@ -23,12 +23,14 @@ async fn the_keys_are_shown_with_purpose_and_state() {
         ("x509-svid", "active"),
         ("jwt-svid", "active"),
         ("jwt-svid", "prepared"),
+        ("wit-svid", "active"),
+        ("wit-svid", "prepared"),
     ] {
         assert!(shown.contains(&expected), "{expected:?} {shown:?}");
     }
-    assert_eq!(keys.len(), 5);
+    assert_eq!(keys.len(), 7);
     for key in keys {
-        let is_x509 = key["purpose"] != "jwt-svid";
+        let is_x509 = key["purpose"].as_str().unwrap().starts_with("x509-");
         assert_eq!(key["not_after"].is_string(), is_x509, "{key}");
         assert_eq!(key["certificate_sha256"].is_string(), is_x509, "{key}");
         assert_eq!(key["key_kind"], if is_x509 { "ed25519" } else { "p256" });

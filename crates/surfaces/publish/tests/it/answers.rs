@@ -170,15 +170,15 @@ async fn a_body_is_neither_wanted_nor_read() {
 }
 
 #[tokio::test]
-async fn spiffe_79_83_84_the_bundle_is_the_trust_domains_and_follows_it() {
+async fn spiffe_78_79_83_84_the_bundle_is_the_trust_domains_and_follows_it() {
     let world = World::new().await;
     let read = |body: &[u8]| Bundle::parse_spiffe("dev.test".parse().unwrap(), body).unwrap();
     let before = world.get("/bundle").await;
     let bundle = read(&before.body);
     assert_eq!(bundle.sequence(), world.keys.bundle().unwrap().sequence());
     assert_eq!(
-        (bundle.x509().len(), bundle.jwt().len()),
-        (2, 2),
+        (bundle.x509().len(), bundle.jwt().len(), bundle.wit().len()),
+        (2, 2, 2),
         "an active and a prepared one"
     );
     let document = before.json();
@@ -189,7 +189,7 @@ async fn spiffe_79_83_84_the_bundle_is_the_trust_domains_and_follows_it() {
                 assert_eq!(key["x5c"].as_array().unwrap().len(), 1);
                 assert!(key.get("kid").is_none());
             }
-            "jwt-svid" => assert!(!key["kid"].as_str().unwrap().is_empty()),
+            "jwt-svid" | "wit-svid" => assert!(!key["kid"].as_str().unwrap().is_empty()),
             other => panic!("a key for {other}"),
         }
     }
