@@ -5,7 +5,7 @@ use bytes::Bytes;
 use core::time::Duration;
 use signet_authority::{Profile, X509Request};
 use signet_decision::Action;
-use signet_feed::{PeerHello, bundle_to_proto, hello};
+use signet_feed::{Capabilities, PeerHello, bundle_for, hello};
 use signet_id::SpiffeId;
 use signet_proto::agent::v1::{self, attest_request::Evidence};
 use signet_registry::NodeSvid;
@@ -102,6 +102,7 @@ async fn issue_node(
         spiffe_id: svid.id.to_string(),
         chain: svid.chain.iter().map(|der| Bytes::copy_from_slice(der)).collect(),
         not_after_s: svid.not_after.as_secs(),
-        bundle: Some(bundle_to_proto(&agents.keys.bundle()?, true)),
+        // It is there to know servers by; all the rest comes with the first snapshot.
+        bundle: Some(bundle_for(&agents.keys.bundle()?, true, Capabilities::default())),
     })
 }

@@ -3,13 +3,13 @@ use crate::metrics::{Kind, Outcome};
 use crate::peer::NodePeer;
 use crate::{AgentsError, ISSUE_ITEMS_MAX};
 use bytes::Bytes;
-use signet_authority::{JwtRequest, JwtSvid, Profile, X509Request, X509Svid, limits};
+use signet_authority::{JwtRequest, JwtSvid, Profile, WitRequest, WitSvid, X509Request, X509Svid, limits};
 use signet_decision::{Action, Decision, Denied};
 use signet_fault::{Coded as _, chain};
 use signet_proto::agent::v1::issue_answer::Outcome as Answered;
 use signet_proto::agent::v1::issue_item::Wish;
 use signet_proto::agent::v1::{self, IssueAnswer};
-use signet_record::{RecordError, Unrecorded};
+use signet_record::{RecordError, Recorder, Unrecorded};
 use signet_registry::{Entry, EntryId};
 use signet_telemetry::RequestId;
 use signet_time::UnixTime;
@@ -22,6 +22,7 @@ use tracing::info;
 enum Signed {
     X509(Unrecorded<X509Svid>),
     Jwt(Unrecorded<JwtSvid>),
+    Wit(Unrecorded<WitSvid>),
     Refused(AgentsError),
 }
 
@@ -39,16 +40,19 @@ pub(crate) async fn issue(
     }
     let (now, began) = (agents.clock.now(), Instant::now());
     let mut answers: Vec<Option<IssueAnswer>> = Vec::with_capacity(given);
-    let (mut x509, mut jwt, mut kinds) = (Batch::default(), Batch::default(), Vec::with_capacity(given));
+    let mut kinds = Vec::with_capacity(given);
+    let (mut x509, mut jwt, mut wit) = (Batch::default(), Batch::default(), Batch::default());
     for (index, item) in request.items.into_iter().enumerate() {
         let kind = match item.wish {
             Some(Wish::Jwt(_)) => Kind::Jwt,
+            Some(Wish::Wit(_)) => Kind::Wit,
             _ => Kind::X509,
         };
         kinds.push(kind);
         match sign(agents, node, item, request_id, now).await {
             Signed::X509(unrecorded) => x509.push(index, unrecorded),
             Signed::Jwt(unrecorded) => jwt.push(index, unrecorded),
+            Signed::Wit(unrecorded) => wit.push(index, unrecorded),
             Signed::Refused(error) => {
                 answers.push(Some(refusal(agents, kind, node, &error, request_id)));
                 continue;
@@ -57,33 +61,22 @@ pub(crate) async fn issue(
         answers.push(None);
     }
     let recorder = agents.authority.recorder();
-    let (x509_places, jwt_places) = (x509.places, jwt.places);
-    let (x509, jwt) = tokio::join!(
-        recorder.release_all(x509.unrecorded),
-        recorder.release_all(jwt.unrecorded)
+    let (x509, jwt, wit) = tokio::join!(
+        x509.release(recorder),
+        jwt.release(recorder),
+        wit.release(recorder)
     );
-    settle(
+    let mut settling = Settling {
         agents,
         node,
         request_id,
-        &mut answers,
-        Kind::X509,
-        x509_places,
-        x509,
-        x509_answer,
-    );
-    settle(
-        agents,
-        node,
-        request_id,
-        &mut answers,
-        Kind::Jwt,
-        jwt_places,
-        jwt,
-        jwt_answer,
-    );
+        answers: &mut answers,
+    };
+    settling.settle(Kind::X509, x509, x509_answer);
+    settling.settle(Kind::Jwt, jwt, jwt_answer);
+    settling.settle(Kind::Wit, wit, wit_answer);
     let took = began.elapsed().as_secs_f64();
-    for kind in [Kind::X509, Kind::Jwt]
+    for kind in [Kind::X509, Kind::Jwt, Kind::Wit]
         .into_iter()
         .filter(|kind| kinds.contains(kind))
     {
@@ -114,6 +107,12 @@ impl<C> Batch<C> {
         self.places.push(index);
         self.unrecorded.push(unrecorded);
     }
+
+    /// Has all of them recorded; each with the place of its answer.
+    async fn release(self, recorder: &Recorder) -> Vec<(usize, Result<C, RecordError>)> {
+        let released = recorder.release_all(self.unrecorded).await;
+        self.places.into_iter().zip(released).collect()
+    }
 }
 
 async fn sign(
@@ -130,6 +129,9 @@ async fn sign(
         Some(Wish::Jwt(wish)) => sign_jwt(agents, node, &item.entry_id, wish, request_id, now)
             .await
             .map(Signed::Jwt),
+        Some(Wish::Wit(wish)) => sign_wit(agents, node, &item.entry_id, &wish, request_id, now)
+            .await
+            .map(Signed::Wit),
         None => Err(AgentsError::Item {
             what: "it wishes for nothing",
         }),
@@ -188,6 +190,27 @@ async fn sign_jwt(
     Ok(agents.authority.sign(admitted).await?)
 }
 
+async fn sign_wit(
+    agents: &Agents,
+    node: &NodePeer,
+    entry_id: &[u8],
+    wish: &v1::WitWish,
+    request_id: &RequestId,
+    now: UnixTime,
+) -> Result<Unrecorded<WitSvid>, AgentsError> {
+    let (entry, decision) = entitled(agents, node, entry_id, Action::ISSUE_WIT_SVID, now)?;
+    let request = WitRequest {
+        id: entry.spiffe_id.clone(),
+        // Bound to a key like an X.509-SVID, it lives as long as one.
+        ttl: entry.x509_ttl,
+        csr: Csr::parse(&wish.csr)?,
+        context: agents.context(Some(*entry.id.as_bytes()), request_id),
+    };
+    let slot = agents.authority.recorder().reserve()?;
+    let admitted = agents.authority.admit_wit(request, &decision, slot, now)?;
+    Ok(agents.authority.sign(admitted).await?)
+}
+
 /// The entry that a wish names, if this node may have credentials for it, and the decision that says so.
 fn entitled(
     agents: &Agents,
@@ -211,28 +234,37 @@ fn entitled(
     }
 }
 
-fn settle<C>(
-    agents: &Agents,
-    node: &NodePeer,
-    request_id: &RequestId,
-    answers: &mut [Option<IssueAnswer>],
-    kind: Kind,
-    places: Vec<usize>,
-    released: Vec<Result<C, RecordError>>,
-    answer: fn(C) -> Answered,
-) {
-    for (place, released) in places.into_iter().zip(released) {
-        let filled = match released {
-            Ok(credential) => {
-                agents.series.issued(kind, Outcome::Ok);
-                IssueAnswer {
-                    outcome: Some(answer(credential)),
+/// Answers on their way into their places.
+struct Settling<'a> {
+    agents: &'a Agents,
+    node: &'a NodePeer,
+    request_id: &'a RequestId,
+    answers: &'a mut [Option<IssueAnswer>],
+}
+
+impl Settling<'_> {
+    fn settle<C>(
+        &mut self,
+        kind: Kind,
+        released: Vec<(usize, Result<C, RecordError>)>,
+        answer: fn(C) -> Answered,
+    ) {
+        for (place, released) in released {
+            let filled = match released {
+                Ok(credential) => {
+                    self.agents.series.issued(kind, Outcome::Ok);
+                    IssueAnswer {
+                        outcome: Some(answer(credential)),
+                    }
                 }
+                Err(error) => {
+                    let error = AgentsError::Record(error);
+                    refusal(self.agents, kind, self.node, &error, self.request_id)
+                }
+            };
+            if let Some(slot) = self.answers.get_mut(place) {
+                *slot = Some(filled);
             }
-            Err(error) => refusal(agents, kind, node, &AgentsError::Record(error), request_id),
-        };
-        if let Some(slot) = answers.get_mut(place) {
-            *slot = Some(filled);
         }
     }
 }
@@ -246,6 +278,14 @@ fn x509_answer(svid: X509Svid) -> Answered {
 
 fn jwt_answer(svid: JwtSvid) -> Answered {
     Answered::Jwt(v1::JwtIssued {
+        token: svid.token,
+        issued_at_s: svid.issued_at.as_secs(),
+        expires_at_s: svid.expires_at.as_secs(),
+    })
+}
+
+fn wit_answer(svid: WitSvid) -> Answered {
+    Answered::Wit(v1::WitIssued {
         token: svid.token,
         issued_at_s: svid.issued_at.as_secs(),
         expires_at_s: svid.expires_at.as_secs(),

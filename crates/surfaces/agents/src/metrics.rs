@@ -4,7 +4,7 @@ use signet_telemetry::{Counter, Family, Gauge, Histogram, Metrics, label, label_
 
 label! {
     /// What is issued.
-    pub enum Kind { X509 = "x509", Jwt = "jwt", Node = "node" }
+    pub enum Kind { X509 = "x509", Jwt = "jwt", Wit = "wit", Node = "node" }
 }
 label! {
     /// How it ended.

@@ -4,7 +4,7 @@ use crate::AgentsError;
 use crate::agents::Agents;
 use crate::peer::NodePeer;
 use core::time::Duration;
-use signet_feed::{Capability, FeedCursor, FeedEntry, FeedError, PeerHello};
+use signet_feed::{Capabilities, Capability, FeedCursor, FeedEntry, FeedError, PeerHello};
 use signet_keys::KeyRing;
 use signet_proto::agent::v1::{self, sync_request::Message};
 use signet_registry::{Entry, RegistryState};
@@ -48,14 +48,14 @@ pub(crate) fn start(
             incoming: Some(incoming),
             sender,
             shown: None,
-            says_goodbye: false,
+            theirs: Capabilities::default(),
         };
         info!(%request_id, node = %stream.node.id, "agent connected");
         let ended = stream.run().await;
         info!(%request_id, node = %stream.node.id, "agent disconnected");
         if let Err(error) = ended {
             let stopping = matches!(error, AgentsError::Stopping);
-            if stopping && stream.says_goodbye {
+            if stopping && stream.theirs.has(Capability::GoingAway) {
                 let goodbye = stream.agents.producer.going_away("the server stops", RETRY_AFTER);
                 stream.farewell(Ok(goodbye)).await;
             }
@@ -75,7 +75,8 @@ struct Stream {
     sender: mpsc::Sender<Result<v1::SyncResponse, Status>>,
     /// What the agent was sent last.
     shown: Option<Shown>,
-    says_goodbye: bool,
+    /// What the agent named.
+    theirs: Capabilities,
 }
 
 /// What makes one snapshot differ from another, beside its place in the log.
@@ -92,7 +93,7 @@ impl Stream {
     /// Runs until the reader is gone (`Ok`) or must be told why not further.
     async fn run(&mut self) -> Result<(), AgentsError> {
         let theirs = self.greet().await?;
-        self.says_goodbye = theirs.capabilities.has(Capability::GoingAway);
+        self.theirs = theirs.capabilities;
         let now = self.agents.clock.now();
         self.agents.series.skewed(theirs.now, now);
         if self.send(self.agents.producer.hello(now)).await.is_err() {
@@ -185,7 +186,8 @@ impl Stream {
         }
         self.shown = Some(shown);
         let entries = entries.iter().map(|entry| feed_entry(entry));
-        let snapshot = agents.producer.snapshot(feed_cursor(cursor), &[bundle], entries);
+        let cursor = feed_cursor(cursor);
+        let snapshot = agents.producer.snapshot(cursor, &[bundle], entries, self.theirs);
         Ok(self.send(snapshot).await)
     }
 

@@ -12,23 +12,27 @@ pub const PROTOCOL: u32 = 1;
 pub enum Capability {
     /// Understands `GoingAway` and comes back after the pause that it names.
     GoingAway,
+    /// Knows of WIT-SVIDs: takes keys for them in bundles; a server issues them.
+    WitSvid,
 }
 
 impl Capability {
     /// All that this software has.
-    pub const ALL: [Self; 1] = [Self::GoingAway];
+    pub const ALL: [Self; 2] = [Self::GoingAway, Self::WitSvid];
 
     /// As it stands in a `Hello`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::GoingAway => "going-away",
+            Self::WitSvid => "wit-svid",
         }
     }
 
     const fn bit(self) -> u32 {
         match self {
             Self::GoingAway => 1,
+            Self::WitSvid => 2,
         }
     }
 }
@@ -112,7 +116,7 @@ mod tests {
         let now = UnixTime::from_millis(1_234);
         let read = PeerHello::read(&hello("signet 0.1.0", now)).unwrap();
         assert_eq!((read.software.as_str(), read.now), ("signet 0.1.0", now));
-        assert!(read.capabilities.has(Capability::GoingAway));
+        assert!(Capability::ALL.iter().all(|c| read.capabilities.has(*c)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod limits;
 mod producer;
 mod replica;
 
-pub use bundle::{bundle_from_proto, bundle_to_proto};
+pub use bundle::{bundle_for, bundle_from_proto, bundle_to_proto};
 pub use entry::FeedEntry;
 pub use error::{FeedError, REGISTER};
 pub use hello::{Capabilities, Capability, PROTOCOL, PeerHello, hello};

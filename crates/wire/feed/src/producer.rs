@@ -1,4 +1,4 @@
-use crate::{FeedEntry, bundle_to_proto, hello};
+use crate::{Capabilities, FeedEntry, bundle_for, hello};
 use bytes::Bytes;
 use core::time::Duration;
 use signet_id::TrustDomain;
@@ -61,18 +61,19 @@ impl Producer {
         wrap(Message::Hello(hello(&self.software, now)))
     }
 
-    /// All that one node may know, as of `cursor`.
+    /// All that one node may know, as of `cursor`, as far as its agent named that it knows of it.
     #[must_use]
     pub fn snapshot(
         &self,
         cursor: FeedCursor,
         bundles: &[Arc<Bundle>],
         entries: impl IntoIterator<Item = FeedEntry>,
+        theirs: Capabilities,
     ) -> v1::SyncResponse {
         let is_own = |bundle: &Bundle| bundle.trust_domain() == &self.own;
         wrap(Message::Snapshot(v1::Snapshot {
             cursor: Some(cursor.to_proto()),
-            bundles: bundles.iter().map(|b| bundle_to_proto(b, is_own(b))).collect(),
+            bundles: bundles.iter().map(|b| bundle_for(b, is_own(b), theirs)).collect(),
             entries: entries.into_iter().map(|entry| entry.to_proto()).collect(),
             jwt_issuer: self.jwt_issuer.clone(),
         }))

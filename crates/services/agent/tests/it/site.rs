@@ -5,7 +5,7 @@ use arc_swap::ArcSwap;
 use signet_agent::{Agent, AgentError, AgentSettings, Handle, Issuer as _, Pace};
 use signet_api::JoinString;
 use signet_crypto::{PublicKey, Secret, digest};
-use signet_feed::{FeedCursor, FeedEntry, Producer, bundle_to_proto, hello};
+use signet_feed::{FeedCursor, FeedEntry, PeerHello, Producer, bundle_to_proto, hello};
 use signet_net::{CancellationToken, Limits, TcpServer};
 use signet_proto::agent::v1::agent_server::{Agent as Protocol, AgentServer};
 use signet_proto::agent::v1::attest_request::Evidence;
@@ -171,7 +171,10 @@ impl Protocol for Service {
         let mut entries = control.entries.subscribe();
         tokio::spawn(async move {
             let first = incoming.message().await.expect("stream").expect("hello");
-            assert!(matches!(first.message, Some(Message::Hello(_))));
+            let Some(Message::Hello(hello)) = first.message else {
+                panic!("{first:?}");
+            };
+            let theirs = PeerHello::read(&hello).expect("hello").capabilities;
             let producer = Producer::new(DOMAIN.parse().expect("domain"), "fake", "https://a.test");
             let now = control.clock.now();
             let _ = sender.send(Ok(producer.hello(now))).await;
@@ -193,7 +196,8 @@ impl Protocol for Service {
                 let mut bundles = vec![Arc::new(control.server.domain.bundle())];
                 let foreign = control.foreign.lock().expect("lock").clone();
                 bundles.extend(foreign.into_iter().map(Arc::new));
-                let snapshot = producer.snapshot(cursor, &bundles, list.iter().map(|e| FeedEntry::clone(e)));
+                let snapshot =
+                    producer.snapshot(cursor, &bundles, list.iter().map(|e| FeedEntry::clone(e)), theirs);
                 if sender.send(Ok(snapshot)).await.is_err() {
                     return;
                 }

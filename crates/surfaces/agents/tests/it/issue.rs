@@ -31,6 +31,13 @@ fn jwt(entry: &Entry, audience: &[&str]) -> IssueItem {
     }
 }
 
+fn wit(entry: &Entry, csr: Vec<u8>) -> IssueItem {
+    IssueItem {
+        entry_id: entry.id.as_bytes().to_vec().into(),
+        wish: Some(Wish::Wit(v1::WitWish { csr: csr.into() })),
+    }
+}
+
 async fn issue(node: &Node, items: Vec<IssueItem>) -> Vec<Outcome> {
     let answers = node
         .client
@@ -50,11 +57,12 @@ fn code(outcome: &Outcome) -> &str {
         Outcome::Refusal(refusal) => &refusal.code,
         Outcome::X509(_) => "x509",
         Outcome::Jwt(_) => "jwt",
+        Outcome::Wit(_) => "wit",
     }
 }
 
 #[tokio::test]
-async fn both_kinds_are_issued_recorded_and_verify() {
+async fn all_kinds_are_issued_recorded_and_verify() {
     let world = World::new("dev.test").await;
     let node = world.join().await;
     let entry = world.entry("/w", None).await;
@@ -64,6 +72,7 @@ async fn both_kinds_are_issued_recorded_and_verify() {
         x509(&entry, make_csr(&workload, None, &[]).unwrap()),
         jwt(&entry, &["a", "b"]),
         x509(&entry, make_csr(&workload, Some(&entry.spiffe_id), &[]).unwrap()),
+        wit(&entry, make_csr(&workload, Some(&entry.spiffe_id), &[]).unwrap()),
     ];
     let mut request = Request::new(v1::IssueRequest { items });
     request
@@ -90,13 +99,18 @@ async fn both_kinds_are_issued_recorded_and_verify() {
     let claims = signet_check::jwt::validate_svid(&token.token, "b", &view, world.clock.now()).unwrap();
     assert_eq!(claims.id, entry.spiffe_id);
     assert_eq!(token.expires_at_s - token.issued_at_s, 300);
+    let Some(Outcome::Wit(issued)) = &answers[3].outcome else {
+        panic!("{answers:?}");
+    };
+    let _unproven = signet_check::wit::validate_svid(&issued.token, &view, world.clock.now()).unwrap();
+    assert_eq!(issued.expires_at_s - issued.issued_at_s, 3_600);
 
     let records = world
         .journal
         .range(signet_store::Index(before), 10)
         .await
         .unwrap();
-    assert_eq!(records.len(), 3);
+    assert_eq!(records.len(), 4);
     for (_, bytes) in &records {
         let Record::Issue(record) = Record::decode(bytes).unwrap() else {
             panic!("another record");
@@ -104,7 +118,14 @@ async fn both_kinds_are_issued_recorded_and_verify() {
         assert_eq!(record.requested_by, node.id.as_str());
         assert_eq!(record.entry_id.as_ref(), entry.id.as_bytes());
         assert_eq!(record.request_id, "from-the-agent");
-        assert!([CredentialKind::X509Svid, CredentialKind::JwtSvid].contains(&record.kind()));
+        assert!(
+            [
+                CredentialKind::X509Svid,
+                CredentialKind::JwtSvid,
+                CredentialKind::WitSvid
+            ]
+            .contains(&record.kind())
+        );
     }
     let text = world.metrics.text();
     assert!(
@@ -113,6 +134,10 @@ async fn both_kinds_are_issued_recorded_and_verify() {
     );
     assert!(
         text.contains("signet_issue_total{kind=\"jwt\",outcome=\"ok\"} 1"),
+        "{text}"
+    );
+    assert!(
+        text.contains("signet_issue_total{kind=\"wit\",outcome=\"ok\"} 1"),
         "{text}"
     );
 }
@@ -146,6 +171,11 @@ async fn requests_with_any_kind_of_key_are_taken_and_weak_ones_refused_one_by_on
         let key = Certificate::parse(&chain[0]).unwrap().public_key().unwrap();
         assert_eq!(key.kind(), *kind);
     }
+}
+
+/// WIT-SVIDs are not bound to keys of this kind.
+fn ed25519_csr() -> Vec<u8> {
+    make_csr(&LocalKey::generate(KeyKind::Ed25519).unwrap(), None, &[]).unwrap()
 }
 
 #[tokio::test]
@@ -189,6 +219,10 @@ async fn one_bad_item_fails_alone() {
         jwt(&entry, &[]),
         jwt(&entry, &many),
         jwt(&entry, &[""]),
+        wit(&elsewhere, csr(None, &[])),
+        wit(&entry, Vec::new()),
+        wit(&entry, csr(Some(&foreign), &[])),
+        wit(&entry, ed25519_csr()),
         x509(&entry, csr(None, &[])),
     ];
     let count = items.len();

@@ -120,6 +120,22 @@ async fn a_change_of_keys_is_sent() {
     assert!(bundle.jwt().iter().any(|key| key.kid == kid && key.tainted));
 }
 
+/// An agent from before WIT-SVIDs is sent nothing of them.
+#[tokio::test]
+async fn wit_keys_are_sent_to_agents_that_named_them() {
+    let world = World::new("dev.test").await;
+    let node = world.join().await;
+    let mut stream = open(&world, &node).await.greeted().await;
+    let state = stream.state().await;
+    assert_eq!(state.trust.own_bundle().unwrap().wit().len(), 2);
+    let mut said = hello("agent from before", world.clock.now());
+    said.capabilities.retain(|name| name != "wit-svid");
+    let mut stream = open_with(&world, &node, said).await.unwrap().greeted().await;
+    let state = stream.state().await;
+    let own = state.trust.own_bundle().unwrap();
+    assert_eq!((own.jwt().len(), own.wit().len()), (2, 0));
+}
+
 #[tokio::test]
 async fn another_state_has_another_cursor() {
     let world = World::with_lagging_keys("dev.test").await;

@@ -11,12 +11,15 @@ use core::time::Duration;
 use proptest::prelude::*;
 use prost::Message as _;
 use signet_crypto::{KeyKind, LocalKey, SignatureEncoding};
-use signet_feed::{Capability, Event, FeedCursor, FeedEntry, FeedError, NodeState, Producer, Replica};
+use signet_feed::{
+    Capabilities, Capability, Event, FeedCursor, FeedEntry, FeedError, NodeState, PeerHello, Producer,
+    Replica, hello,
+};
 use signet_id::{Selector, SpiffeId, TrustDomain};
 use signet_jose::{Jwk, JwkParams, JwsAlgorithm};
 use signet_proto::agent::v1::{self, sync_response::Message};
 use signet_time::UnixTime;
-use signet_trust::{Bundle, JwtAuthority, X509Authority};
+use signet_trust::{Bundle, JwtAuthority, WitAuthority, X509Authority};
 use signet_x509::{CaCert, CaKind, Der, Serial};
 use std::sync::Arc;
 
@@ -62,8 +65,19 @@ fn bundle(name: &str) -> Arc<Bundle> {
         certificate: root(&trust_domain),
         tainted: false,
     };
+    let params = JwkParams {
+        kid: Some("k2".into()),
+        alg: Some(JwsAlgorithm::Es256),
+        use_: Some("wit-svid".into()),
+    };
+    let wit = WitAuthority {
+        kid: "k2".into(),
+        jwk: Jwk::from_public_key(key.public_key(), params).unwrap(),
+        tainted: true,
+    };
     let hint = Some(Duration::from_secs(300));
-    Arc::new(Bundle::new(trust_domain, 7, hint, vec![x509], vec![jwt]).unwrap())
+    let bundle = Bundle::new(trust_domain, 7, hint, vec![x509], vec![jwt]).unwrap();
+    Arc::new(bundle.with_wit(vec![wit]).unwrap())
 }
 
 fn entry(number: u8) -> FeedEntry {
@@ -100,7 +114,13 @@ fn snapshot() -> v1::SyncResponse {
         cursor(9),
         &[bundle("dev.test"), bundle("other.test")],
         [entry(1), entry(2)],
+        capabilities(),
     )
+}
+
+/// What this software names.
+fn capabilities() -> Capabilities {
+    PeerHello::read(&hello("test", NOW)).unwrap().capabilities
 }
 
 /// A replica that has heard the hello.
@@ -146,9 +166,23 @@ fn a_snapshot_arrives_as_it_was_sent() {
         (own.sequence(), own.refresh_hint()),
         (7, Some(Duration::from_secs(300)))
     );
-    assert_eq!((own.x509().len(), own.jwt().len()), (1, 1));
+    assert_eq!((own.x509().len(), own.jwt().len(), own.wit().len()), (1, 1, 1));
+    assert!(own.wit()[0].tainted && own.wit()[0].kid == "k2");
     assert!(own.jwt()[0].tainted && !own.x509()[0].tainted);
     assert_eq!(state.trust.received_at(), NOW);
+}
+
+/// A side is sent nothing that it has not named.
+#[test]
+fn keys_for_wit_svids_go_to_those_who_know_of_them() {
+    let mut said = hello("old", NOW);
+    said.capabilities.retain(|name| name != "wit-svid");
+    let theirs = PeerHello::read(&said).unwrap().capabilities;
+    assert!(theirs.has(Capability::GoingAway) && !theirs.has(Capability::WitSvid));
+    let sent = producer().snapshot(cursor(9), &[bundle("dev.test")], [], theirs);
+    let state = read(&sent).unwrap();
+    let own = state.trust.own_bundle().unwrap();
+    assert_eq!((own.x509().len(), own.jwt().len(), own.wit().len()), (1, 1, 0));
 }
 
 #[test]
@@ -192,7 +226,7 @@ fn a_server_of_another_protocol_is_refused() {
 #[test]
 fn snapshots_do_not_go_back_within_a_log() {
     let mut replica = greeted();
-    let at = |seq| producer().snapshot(cursor(seq), &[bundle("dev.test")], []);
+    let at = |seq| producer().snapshot(cursor(seq), &[bundle("dev.test")], [], capabilities());
     replica.read(&at(9), NOW).unwrap();
     assert!(matches!(replica.read(&at(8), NOW), Err(FeedError::Order { .. })));
     replica.read(&at(9), NOW).unwrap();
@@ -200,7 +234,7 @@ fn snapshots_do_not_go_back_within_a_log() {
         epoch: [0; 16],
         ..cursor(1)
     };
-    let other_log = producer().snapshot(restored, &[bundle("dev.test")], []);
+    let other_log = producer().snapshot(restored, &[bundle("dev.test")], [], capabilities());
     assert!(
         replica.read(&other_log, NOW).is_ok(),
         "a restore begins a new log"
@@ -240,7 +274,7 @@ fn spiffe_44_no_foreign_bundle_takes_the_place_of_the_own() {
 #[test]
 fn what_is_malformed_is_refused_and_named() {
     type Change = fn(&mut v1::Snapshot);
-    let changes: [(&str, Change); 15] = [
+    let changes: [(&str, Change); 18] = [
         ("cursor", |s| s.cursor = None),
         ("cursor", |s| s.cursor.as_mut().unwrap().epoch.truncate(15)),
         ("trust domain", |s| s.bundles[1].trust_domain = "Other".into()),
@@ -250,6 +284,14 @@ fn what_is_malformed_is_refused_and_named() {
         }),
         ("key of", |s| s.bundles[0].jwt[0].jwk = "{}".into()),
         ("kid", |s| s.bundles[0].jwt[0].kid = "other".into()),
+        ("key of", |s| s.bundles[0].wit[0].jwk = "{}".into()),
+        ("kid", |s| s.bundles[0].wit[0].kid = "other".into()),
+        // No name is that of two keys (spiffe-78).
+        ("put the bundle together", |s| {
+            let jwt = s.bundles[0].jwt[0].clone();
+            s.bundles[0].wit[0].kid = jwt.kid;
+            s.bundles[0].wit[0].jwk = jwt.jwk;
+        }),
         ("id", |s| s.entries[0].id.truncate(3)),
         ("identity", |s| s.entries[0].spiffe_id = "x".into()),
         ("selectors", |s| s.entries[0].selectors.clear()),

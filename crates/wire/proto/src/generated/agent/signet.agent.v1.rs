@@ -159,6 +159,9 @@ pub struct Bundle {
     /// Whether this is the server's own domain.
     #[prost(bool, tag = "6")]
     pub own: bool,
+    /// Sent to those who named `wit-svid`.
+    #[prost(message, repeated, tag = "7")]
+    pub wit: ::prost::alloc::vec::Vec<WitAuthority>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct X509Authority {
@@ -169,6 +172,16 @@ pub struct X509Authority {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JwtAuthority {
+    #[prost(string, tag = "1")]
+    pub kid: ::prost::alloc::string::String,
+    /// One JWK as JSON.
+    #[prost(string, tag = "2")]
+    pub jwk: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub tainted: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WitAuthority {
     #[prost(string, tag = "1")]
     pub kid: ::prost::alloc::string::String,
     /// One JWK as JSON.
@@ -219,7 +232,7 @@ pub struct IssueItem {
     /// 16 bytes: the entry that entitles the workload.
     #[prost(bytes = "bytes", tag = "1")]
     pub entry_id: ::prost::bytes::Bytes,
-    #[prost(oneof = "issue_item::Wish", tags = "2, 3")]
+    #[prost(oneof = "issue_item::Wish", tags = "2, 3, 4")]
     pub wish: ::core::option::Option<issue_item::Wish>,
 }
 /// Nested message and enum types in `IssueItem`.
@@ -230,6 +243,9 @@ pub mod issue_item {
         X509(super::X509Wish),
         #[prost(message, tag = "3")]
         Jwt(super::JwtWish),
+        /// For servers that publish WIT keys: they know it.
+        #[prost(message, tag = "4")]
+        Wit(super::WitWish),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -243,6 +259,12 @@ pub struct JwtWish {
     #[prost(string, repeated, tag = "1")]
     pub audience: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WitWish {
+    /// PKCS#10 in DER: proves the key that the token is to be bound to.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub csr: ::prost::bytes::Bytes,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IssueResponse {
     #[prost(message, repeated, tag = "1")]
@@ -250,7 +272,7 @@ pub struct IssueResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IssueAnswer {
-    #[prost(oneof = "issue_answer::Outcome", tags = "1, 2, 3")]
+    #[prost(oneof = "issue_answer::Outcome", tags = "1, 2, 3, 4")]
     pub outcome: ::core::option::Option<issue_answer::Outcome>,
 }
 /// Nested message and enum types in `IssueAnswer`.
@@ -263,6 +285,8 @@ pub mod issue_answer {
         Jwt(super::JwtIssued),
         #[prost(message, tag = "3")]
         Refusal(super::Refusal),
+        #[prost(message, tag = "4")]
+        Wit(super::WitIssued),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -275,6 +299,15 @@ pub struct X509Issued {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JwtIssued {
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub issued_at_s: u64,
+    #[prost(uint64, tag = "3")]
+    pub expires_at_s: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WitIssued {
     #[prost(string, tag = "1")]
     pub token: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
