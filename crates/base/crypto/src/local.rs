@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 
 /// A private key in this process's memory. The provider clears it when it is dropped.
 ///
-/// Never cloned or printed; share it in an `Arc`. It leaves only through [`LocalKey::to_pkcs8`].
+/// Never cloned or printed; share it in an `Arc`. It leaves only through [`LocalKey::to_pkcs8`] and
+/// [`LocalKey::ec_scalar`].
 pub struct LocalKey {
     public: PublicKey,
     pair: Pair,
@@ -110,6 +111,45 @@ impl LocalKey {
                 let document: Pkcs8V1Der<'static> = pair.as_der().map_err(failed)?;
                 Ok(copy(document.as_ref()))
             }
+        }
+    }
+
+    /// The secret number of an elliptic curve key, big-endian and as long as the curve's field (RFC 7518 §6.2.2.1);
+    /// `None` for other keys.
+    ///
+    /// # Errors
+    /// [`CryptoError::PrivateKey`] where the provider cannot write it.
+    pub fn ec_scalar(&self) -> Result<Option<Secret>, CryptoError> {
+        use aws_lc_rs::encoding::{AsBigEndian, EcPrivateKeyBin};
+        let Pair::Ec { asn1, .. } = &self.pair else {
+            return Ok(None);
+        };
+        let number: EcPrivateKeyBin<'static> =
+            asn1.private_key()
+                .as_be_bytes()
+                .map_err(|_| CryptoError::PrivateKey {
+                    what: "the provider cannot write it",
+                })?;
+        Ok(Some(Secret::new(number.as_ref().to_vec())))
+    }
+
+    /// The key whose secret number is `scalar` and whose public half is `public`.
+    ///
+    /// # Errors
+    /// [`CryptoError::PrivateKey`] where the two do not belong together, [`CryptoError::Kind`] where `public` is not on
+    /// an elliptic curve.
+    pub fn from_ec_scalar(scalar: &[u8], public: &PublicKey) -> Result<Self, CryptoError> {
+        let refuse = |what| CryptoError::PrivateKey { what };
+        let kind = public.kind();
+        let algorithm = ecdsa(kind, SignatureEncoding::Asn1).ok_or(CryptoError::Kind)?;
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(algorithm, scalar, public.key_bits())
+            .map_err(|_| refuse("the provider refuses it"))?;
+        let key = Self::new(AlgorithmId::Ec(kind), Pair::ec(pair))?;
+        // The provider looks too; a key that signs for another one must not depend on that.
+        if key.public == *public {
+            Ok(key)
+        } else {
+            Err(refuse("it belongs to another public key"))
         }
     }
 

@@ -10,7 +10,7 @@ mod proof;
 mod tests;
 
 pub use error::{REGISTER, WitSvidError};
-pub use proof::{JTI_BYTES_MAX, PROOF_LIFE_MAX, ProofUse, SeenProofs};
+pub use proof::{JTI_BYTES_MAX, PROOF_LIFE, PROOF_LIFE_MAX, ProofUse, SeenProofs, make_proof};
 
 use crate::subject::{Authorities, leeway, verify_subject};
 use core::fmt;

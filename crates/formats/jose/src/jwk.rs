@@ -69,7 +69,7 @@ impl Jwk {
         }
     }
 
-    fn from_map(map: &Map<String, Value>) -> Result<Self, JoseError> {
+    pub(crate) fn from_map(map: &Map<String, Value>) -> Result<Self, JoseError> {
         if let Some(name) = PRIVATE.into_iter().find(|name| map.contains_key(*name)) {
             return Err(JoseError::JwkPrivate { name });
         }
@@ -195,7 +195,7 @@ impl Jwk {
     }
 }
 
-const fn curve(kind: KeyKind) -> &'static str {
+pub(crate) const fn curve(kind: KeyKind) -> &'static str {
     match kind {
         KeyKind::P256 => "P-256",
         KeyKind::P384 => "P-384",
@@ -204,7 +204,7 @@ const fn curve(kind: KeyKind) -> &'static str {
     }
 }
 
-const fn refused(what: &'static str) -> JoseError {
+pub(crate) const fn refused(what: &'static str) -> JoseError {
     JoseError::Jwk { what }
 }
 

@@ -1,7 +1,7 @@
 //! Strict JWS and JWK codec.
 //!
 //! Covers JWS in compact serialisation (RFC 7515), JWK and JWK sets (RFC 7517, RFC 7518 §6, RFC 8037, and the `AKP`
-//! type of ML-DSA keys), thumbprints (RFC 7638), the registered claims of RFC 7519, the `cnf` claim of RFC 7800 (as `jwk`
+//! type of ML-DSA keys), thumbprints (RFC 7638), private JWK of elliptic curve keys, the registered claims of RFC 7519, the `cnf` claim of RFC 7800 (as `jwk`
 //! only) and the `typ` practice of RFC 8725.
 //!
 //! A token is only ever read through a [`Profile`]: what kind it must be, which algorithms, `typ`, issuer, audience
@@ -42,6 +42,7 @@ mod error;
 mod jwk;
 mod jwk_set;
 mod keys;
+mod private_jwk;
 mod profile;
 mod register;
 pub mod strict_json;
@@ -54,6 +55,7 @@ pub use error::JoseError;
 pub use jwk::{Jwk, JwkParams};
 pub use jwk_set::JwkSet;
 pub use keys::{IssuerKeys, KeyHint, KeyMiss, KeyResolver, ResolvedKey};
+pub use private_jwk::PrivateJwk;
 pub use profile::{AudienceRule, IssuerRule, KidRule, Leeway, Profile, TokenKind, TypRule};
 pub use register::REGISTER;
 pub use unsigned::Unsigned;

@@ -2,7 +2,8 @@ use crate::{JoseError, JwsAlgorithm, TOKEN_BYTES_MAX, base64url};
 use serde::Serialize;
 use signet_crypto::{LocalKey, SignatureEncoding, Signer};
 
-/// A token that lacks only its signature. The header has `alg`, `kid` and `typ` and nothing else (JWT-SVID §2).
+/// A token that lacks only its signature. The header has `alg`, `kid` and `typ` and nothing else (JWT-SVID §2); that of
+/// a proof has no `kid`.
 pub struct Unsigned {
     algorithm: JwsAlgorithm,
     signing_input: String,
@@ -11,7 +12,8 @@ pub struct Unsigned {
 #[derive(Serialize)]
 struct Header<'a> {
     alg: &'static str,
-    kid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     typ: Option<&'a str>,
 }
@@ -25,6 +27,24 @@ impl Unsigned {
     pub fn new(
         algorithm: JwsAlgorithm,
         kid: &str,
+        typ: Option<&str>,
+        claims: &impl Serialize,
+    ) -> Result<Self, JoseError> {
+        Self::with_header(algorithm, Some(kid), typ, claims)
+    }
+
+    /// A proof with these claims, to be signed by a key that its reader knows from elsewhere, such as from the token
+    /// that it is about: the header has `alg` and `typ` and nothing else.
+    ///
+    /// # Errors
+    /// As [`Unsigned::new`].
+    pub fn proof(algorithm: JwsAlgorithm, typ: &str, claims: &impl Serialize) -> Result<Self, JoseError> {
+        Self::with_header(algorithm, None, Some(typ), claims)
+    }
+
+    fn with_header(
+        algorithm: JwsAlgorithm,
+        kid: Option<&str>,
         typ: Option<&str>,
         claims: &impl Serialize,
     ) -> Result<Self, JoseError> {

@@ -3,7 +3,7 @@ use core::time::Duration;
 use signet_crypto::digest;
 use signet_jose::{
     AlgorithmSet, AudienceRule, Confirmation, IssuerRule, JoseError, KeyHint, KeyMiss, KeyResolver, KidRule,
-    Leeway, Profile, ResolvedKey, TokenKind, base64url, verify,
+    Leeway, PrivateJwk, Profile, ResolvedKey, TokenKind, Unsigned, base64url, verify,
 };
 use signet_time::UnixTime;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +12,24 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const PROOF_LIFE_MAX: Duration = Duration::from_secs(60);
 /// The longest `jti` of a proof.
 pub const JTI_BYTES_MAX: usize = 256;
+
+/// How long a proof is good for that [`make_proof`] makes: for one request under way, on clocks that differ a little.
+pub const PROOF_LIFE: Duration = Duration::from_secs(30);
+
+/// A workload proof token about the WIT-SVID `token` by its `key`: for one request to `audience`, and good once.
+///
+/// # Errors
+/// [`JoseError::Sign`] where there is no randomness or the key fails.
+pub fn make_proof(token: &str, key: &PrivateJwk, audience: &str, now: UnixTime) -> Result<String, JoseError> {
+    let jti = signet_crypto::random::<16>().map_err(JoseError::Sign)?;
+    let claims = serde_json::json!({
+        "aud": audience,
+        "exp": (now + PROOF_LIFE).as_secs(),
+        "jti": digest::hex(&jti),
+        "wth": base64url::encode(&digest::sha256(token.as_bytes())),
+    });
+    Unsigned::proof(key.algorithm(), "wpt+jwt", &claims)?.sign_with(key.key())
+}
 
 /// Checks that `proof` was signed by the key of `confirmation`, for `audience`, about the WIT-SVID of this digest.
 pub(super) fn check(

@@ -4,7 +4,7 @@ use serde_json::json;
 use signet_crypto::{KeyKind, LocalKey, SignatureEncoding};
 use signet_fault::Coded as _;
 use signet_id::TrustDomain;
-use signet_jose::{JoseError, Jwk, JwkParams, JwsAlgorithm, Unsigned, base64url};
+use signet_jose::{JoseError, Jwk, JwkParams, JwsAlgorithm, PrivateJwk, Unsigned, base64url};
 use signet_trust::{Bundle, JwtAuthority, WitAuthority};
 use std::sync::LazyLock;
 
@@ -475,4 +475,47 @@ fn every_error_is_registered() {
     assert_eq!(signet_fault::flaws(&[REGISTER, signet_jose::REGISTER]), []);
     assert_eq!(REGISTER.len(), 13);
     assert!(!WitSvidError::ProofRepeated.remedy().is_empty());
+}
+
+/// What we make ourselves serves once, for one service, and for the one token.
+#[test]
+fn spiffe_75_77_a_proof_of_our_own_serves_once_for_one_service_and_one_token() {
+    let holder = PrivateJwk::new(
+        LocalKey::from_pkcs8(HOLDER.to_pkcs8().unwrap().expose()).unwrap(),
+        JwsAlgorithm::Es256,
+    )
+    .unwrap();
+    let wit = token(&header(), &claims());
+    let other = token(&header(), &with(claims(), "jti", json!("two")));
+    let make = || make_proof(&wit, &holder, AUDIENCE, NOW).unwrap();
+    let mut seen = SeenProofs::new(8);
+    let first = make();
+    let head = base64url::decode(first.split('.').next().unwrap()).unwrap();
+    assert_eq!(
+        serde_json::from_slice::<Value>(&head).unwrap(),
+        json!({"alg": "ES256", "typ": "wpt+jwt"})
+    );
+    let mut prove = |token: &str, proof: &str, audience: &str, now| {
+        let unproven = validate_svid(token, &view(), now).unwrap();
+        unproven.prove(proof, audience, &mut seen, now).map(drop)
+    };
+    prove(&wit, &first, AUDIENCE, NOW).unwrap();
+    assert_eq!(
+        prove(&wit, &first, AUDIENCE, NOW),
+        Err(WitSvidError::ProofRepeated)
+    );
+    prove(&wit, &make(), AUDIENCE, NOW).unwrap();
+    assert!(matches!(
+        prove(&wit, &make(), "https://other", NOW),
+        Err(WitSvidError::Proof(_))
+    ));
+    assert_eq!(
+        prove(&other, &make(), AUDIENCE, NOW),
+        Err(WitSvidError::ProofOfOther)
+    );
+    let late = NOW + PROOF_LIFE + Duration::from_secs(6);
+    assert!(matches!(
+        prove(&wit, &make(), AUDIENCE, late),
+        Err(WitSvidError::Proof(JoseError::Expired { .. }))
+    ));
 }

@@ -17,6 +17,7 @@ mod hostile;
 mod jwks;
 mod kid;
 mod oracle;
+mod private_jwk;
 mod sources;
 mod support;
 mod typ;
