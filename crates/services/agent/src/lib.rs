@@ -3,8 +3,8 @@
 //! * [`attest`]: who calls, found by looking at the process.
 //! * [`Issuer`] and [`signet_feed::NodeState`]: what the agent works from. [`Engine`] takes any; [`Agent`] brings the
 //!   ones that speak to a server.
-//! * The Workload API on a UNIX socket: five X.509 and JWT methods complete (SPIFFE Workload API §5, §6), those of
-//!   WIT-SVIDs answered with Unimplemented, and server reflection.
+//! * The Workload API on a UNIX socket: all seven methods, for X.509-SVIDs, JWT-SVIDs and WIT-SVIDs (SPIFFE
+//!   Workload API §5 to §7, the last incubating), and server reflection.
 //!
 //! Keys of workloads are made here and stay in memory. The node's own key is the only one that is written, to a
 //! file that nobody else may read, if a state directory is given.

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 label! {
     /// What a stream shows.
-    pub enum StreamKind { X509Svid = "x509_svid", X509Bundles = "x509_bundles", JwtBundles = "jwt_bundles" }
+    pub enum StreamKind {
+        X509Svid = "x509_svid", X509Bundles = "x509_bundles", JwtBundles = "jwt_bundles", WitSvid = "wit_svid",
+        WitBundles = "wit_bundles",
+    }
 }
 label! {
     /// What was asked of the server.
-    pub enum IssueKind { X509 = "x509", Jwt = "jwt" }
+    pub enum IssueKind { X509 = "x509", Jwt = "jwt", Wit = "wit" }
 }
 label! {
     /// How it ended.

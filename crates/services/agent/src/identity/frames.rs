@@ -1,12 +1,17 @@
 //! Messages of the Workload API, encoded once for all streams that show them.
 
-use super::svid::X509Svid;
+use super::svid::Held;
+use super::wit::WitSvid;
+use super::x509::X509Svid;
 use bytes::Bytes;
 use prost::Message;
 use signet_crypto::Secret;
 use signet_feed::FeedEntry;
 use signet_id::TrustDomain;
-use signet_proto::workload::{JwtBundlesResponse, X509BundlesResponse, X509svid, X509svidResponse};
+use signet_proto::workload::{
+    JwtBundlesResponse, WitBundlesResponse, Witsvid, WitsvidResponse, X509BundlesResponse, X509svid,
+    X509svidResponse,
+};
 use signet_trust::TrustView;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -19,6 +24,8 @@ pub(crate) struct Bundles {
     pub(crate) x509: Bytes,
     /// The message of `FetchJWTBundles`.
     pub(crate) jwt: Bytes,
+    /// The message of `FetchWITBundles`.
+    pub(crate) wit: Bytes,
     own_der: Bytes,
     federated_der: HashMap<String, Bytes>,
 }
@@ -28,7 +35,7 @@ impl Bundles {
     pub(super) fn new(all: &TrustView, federation: &BTreeSet<TrustDomain>) -> Self {
         let mut trust = TrustView::new(all.own().clone()).received(all.received_at());
         let mut federated_der = HashMap::new();
-        let mut jwt = HashMap::new();
+        let (mut jwt, mut wit) = (HashMap::new(), HashMap::new());
         let mut own_der = Bytes::new();
         for domain in core::iter::once(all.own()).chain(federation) {
             let Some(bundle) = all.bundle(domain) else {
@@ -36,6 +43,9 @@ impl Bundles {
             };
             let der = Bytes::from(bundle.x509_concat_der());
             jwt.insert(domain.id(), Bytes::from(bundle.to_jwks_json()));
+            // JSON of our own making.
+            let set = String::from_utf8(bundle.to_wit_jwks_json()).unwrap_or_default();
+            wit.insert(domain.id(), set);
             if domain == all.own() {
                 own_der = der;
             } else {
@@ -52,6 +62,7 @@ impl Bundles {
                 bundles,
             }),
             jwt: frame(&JwtBundlesResponse { bundles: jwt }),
+            wit: frame(&WitBundlesResponse { bundles: wit }),
             own_der,
             federated_der,
         }
@@ -65,27 +76,22 @@ pub(super) fn same_authorities(one: &TrustView, other: &TrustView) -> bool {
         && one.bundles().zip(other.bundles()).all(|(a, b)| {
             a.trust_domain() == b.trust_domain()
                 && a.x509() == b.x509()
-                && a.to_jwks_json() == b.to_jwks_json()
-                && a.jwt()
-                    .iter()
-                    .map(|k| k.tainted)
-                    .eq(b.jwt().iter().map(|k| k.tainted))
+                && a.jwt() == b.jwt()
+                && a.wit() == b.wit()
         })
 }
 
-/// The message of `FetchX509SVID`. Of the entries that have one hint the oldest keeps it, so that hints are unique in
-/// a message. The identities of the younger ones are sent without hint: none is withheld for want of one.
-pub(super) fn x509_svids(svids: &[(Arc<FeedEntry>, Arc<X509Svid>)], bundles: &Bundles) -> Bytes {
-    let mut hints = HashSet::new();
+/// The message of `FetchX509SVID`.
+pub(super) fn x509_svids(svids: &[Held<X509Svid>], bundles: &Bundles) -> Bytes {
     let message = X509svidResponse {
         svids: svids
             .iter()
-            .map(|(entry, svid)| X509svid {
-                spiffe_id: svid.id.as_str().to_owned(),
-                x509_svid: svid.chain_der.clone(),
-                x509_svid_key: svid.key_pkcs8.clone(),
+            .map(|held| X509svid {
+                spiffe_id: held.svid.id.as_str().to_owned(),
+                x509_svid: held.svid.chain_der.clone(),
+                x509_svid_key: held.svid.key_pkcs8.clone(),
                 bundle: bundles.own_der.clone(),
-                hint: unique_hint(&mut hints, entry),
+                hint: held.hint.clone(),
             })
             .collect(),
         crl: Vec::new(),
@@ -94,7 +100,30 @@ pub(super) fn x509_svids(svids: &[(Arc<FeedEntry>, Arc<X509Svid>)], bundles: &Bu
     frame(&message)
 }
 
-/// The hint of `entry`, unless an entry before it, which is an older one, had the same: then it is empty.
+/// The message of `FetchWITSVID`.
+pub(super) fn wit_svids(svids: &[Held<WitSvid>]) -> Bytes {
+    let message = WitsvidResponse {
+        svids: svids
+            .iter()
+            .map(|held| Witsvid {
+                spiffe_id: held.svid.id.as_str().to_owned(),
+                wit_svid: held.svid.token.clone(),
+                // JSON of our own making.
+                wit_svid_key: String::from_utf8(held.svid.key.expose().to_vec()).unwrap_or_default(),
+                hint: held.hint.clone(),
+            })
+            .collect(),
+    };
+    let frame = frame(&message);
+    // The message's own copies of the keys are wiped, too.
+    for svid in message.svids {
+        drop(Secret::new(svid.wit_svid_key.into_bytes()));
+    }
+    frame
+}
+
+/// The hint of `entry`, unless an entry before it, which is an older one, had the same: then it is empty, for hints are
+/// unique in a message. No identity is withheld for want of a hint.
 pub(crate) fn unique_hint<'e>(seen: &mut HashSet<&'e str>, entry: &'e FeedEntry) -> String {
     if !entry.hint.is_empty() && seen.insert(&entry.hint) {
         entry.hint.clone()

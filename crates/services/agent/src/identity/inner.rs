@@ -1,9 +1,12 @@
 use super::EntryId;
-use super::frames::{self, Bundles, same_authorities};
+use super::frames::{Bundles, same_authorities};
 use super::index::Index;
 use super::jwt::JwtCache;
-use super::slot::Slot;
-use super::view::{Sight, View, X509Sight};
+use super::slots::Slots;
+use super::svid::Svid;
+use super::view::{Sight, SvidSight, View};
+use super::wit::WitSvid;
+use super::x509::X509Svid;
 use crate::attest::Selectors;
 use signet_id::TrustDomain;
 use signet_time::UnixTime;
@@ -13,10 +16,11 @@ use std::sync::{Arc, Weak};
 
 /// All that is known, under one lock.
 #[derive(Default)]
-pub(super) struct Inner {
+pub(crate) struct Inner {
     pub(super) index: Option<Index>,
     pub(super) views: HashMap<Selectors, Weak<View>>,
-    pub(super) slots: HashMap<EntryId, Slot>,
+    pub(super) x509: Slots<X509Svid>,
+    pub(super) wit: Slots<WitSvid>,
     /// Per set of foreign trust domains; callers with one set share bundles and messages.
     bundles: HashMap<BTreeSet<TrustDomain>, Arc<Bundles>>,
     pub(super) jwt: JwtCache,
@@ -26,7 +30,7 @@ pub(super) struct Inner {
 }
 
 impl Inner {
-    /// What callers with `selectors` see. With `view`, X.509-SVIDs too, if they are wanted there.
+    /// What callers with `selectors` see. With `view`, those SVIDs too that are wanted there.
     pub(super) fn look(
         &mut self,
         selectors: &Selectors,
@@ -45,47 +49,21 @@ impl Inner {
         let mut sight = Sight {
             entries,
             bundles,
-            x509: X509Sight::Pending,
-            shown: Vec::new(),
+            x509: SvidSight::Pending,
+            wit: SvidSight::Pending,
         };
-        if let Some(view) = view.filter(|view| view.is_x509_wanted()) {
-            self.look_x509(&mut sight, &view.now(), now);
+        if let Some(view) = view {
+            let before = view.now();
+            let same_bundles = Arc::ptr_eq(&before.bundles, &sight.bundles);
+            let (entries, bundles) = (&sight.entries, &*sight.bundles);
+            if view.is_wanted::<X509Svid>() {
+                sight.x509 = self.x509.look(entries, bundles, &before.x509, same_bundles, now);
+            }
+            if view.is_wanted::<WitSvid>() {
+                sight.wit = self.wit.look(entries, bundles, &before.wit, same_bundles, now);
+            }
         }
         Some(sight)
-    }
-
-    fn look_x509(&mut self, sight: &mut Sight, before: &Sight, now: UnixTime) {
-        let mut svids = Vec::with_capacity(sight.entries.len());
-        let mut awaited = false;
-        for entry in &sight.entries {
-            let slot = self
-                .slots
-                .entry(entry.id)
-                .or_insert_with(|| Slot::new(entry, now));
-            slot.used_at = now;
-            match &slot.current {
-                Some(svid) if svid.is_valid(now) => svids.push((Arc::clone(entry), Arc::clone(svid))),
-                _ => awaited |= slot.failures == 0,
-            }
-        }
-        let was_shown = matches!(before.x509, X509Sight::Ready(_));
-        // The first message waits until all SVIDs are there or were refused; later ones do not, because what was
-        // taken away must be gone at once.
-        if svids.is_empty() || (awaited && !was_shown) {
-            if !awaited && !sight.entries.is_empty() {
-                sight.x509 = X509Sight::Unavailable;
-            }
-            return;
-        }
-        sight.shown = svids
-            .iter()
-            .map(|(entry, svid)| (entry.id, svid.number, entry.hint.clone()))
-            .collect();
-        let unchanged = before.shown == sight.shown && Arc::ptr_eq(&before.bundles, &sight.bundles);
-        sight.x509 = match &before.x509 {
-            X509Sight::Ready(frame) if unchanged => X509Sight::Ready(frame.clone()),
-            _ => X509Sight::Ready(frames::x509_svids(&svids, &sight.bundles)),
-        };
     }
 
     /// Brings `view` up to date and tells its streams.
@@ -119,11 +97,11 @@ impl Inner {
         }
     }
 
-    /// The entries whose X.509-SVID a stream shows.
-    pub(super) fn in_use(&self) -> HashSet<EntryId> {
+    /// The entries whose SVID of this kind a stream shows.
+    pub(super) fn in_use<S: Svid>(&self) -> HashSet<EntryId> {
         self.live_views()
             .iter()
-            .filter(|view| view.is_x509_wanted() && view.sender.receiver_count() > 0)
+            .filter(|view| view.is_wanted::<S>() && view.sender.receiver_count() > 0)
             .flat_map(|view| view.now().entries.iter().map(|e| e.id).collect::<Vec<_>>())
             .collect()
     }

@@ -9,18 +9,23 @@ mod index;
 mod inner;
 mod jwt;
 mod slot;
+mod slots;
 mod svid;
 mod tokens;
 mod view;
+mod wit;
+mod x509;
 
 pub(crate) use frames::unique_hint;
 pub(crate) use jwt::JwtSvid;
-pub(crate) use svid::scatter;
-pub(crate) use view::{Sight, View, X509Sight};
+pub(crate) use svid::{Svid, scatter};
+pub(crate) use view::{One, Shown, Sight, SvidSight, View};
+pub(crate) use wit::WitSvid;
+pub(crate) use x509::X509Svid;
 
 use crate::attest::Selectors;
 use crate::issuer::Coalescer;
-use crate::metrics::{IssueKind, Outcome, Series};
+use crate::metrics::{Outcome, Series};
 use crate::reload::Live;
 use crate::settings::Pace;
 use crate::{AgentError, IssueError};
@@ -30,14 +35,13 @@ use inner::Inner;
 use signet_crypto::digest::hex;
 use signet_feed::{FeedEntry, NodeState};
 use signet_proto::agent::v1::IssueItem;
-use signet_proto::agent::v1::issue_answer::Outcome as Issued;
 use signet_time::SharedClock;
 use signet_trust::TrustView;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use svid::{Wanted, X509Svid};
+use svid::Wanted;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
@@ -129,6 +133,7 @@ impl Identities {
         let view = Arc::new(View {
             selectors: Arc::clone(selectors),
             wants_x509: AtomicBool::new(false),
+            wants_wit: AtomicBool::new(false),
             sender: watch::Sender::new(Arc::new(sight)),
         });
         // Views go when their callers do; sweeping as the map doubles keeps that cheap.
@@ -139,18 +144,24 @@ impl Identities {
         Ok(view)
     }
 
-    /// Has X.509-SVIDs made for `view`, if they are not there or on their way.
-    pub(crate) fn want_x509(&self, view: &View) {
-        let is_news = view.want_x509();
+    /// Whether the server issues WIT-SVIDs: one that does publishes keys for them.
+    pub(crate) fn has_wit(&self) -> bool {
+        let inner = self.lock();
+        let own = inner
+            .index
+            .as_ref()
+            .and_then(|index| index.node.trust.own_bundle());
+        own.is_some_and(|own| !own.wit().is_empty())
+    }
+
+    /// Has SVIDs of this kind made for `view`, if they are not there or on their way.
+    pub(crate) fn want<S: Svid>(&self, view: &View) {
+        let is_news = view.want::<S>();
         let sight = view.now();
         let now = self.clock.now();
         let mut inner = self.lock();
-        for entry in &sight.entries {
-            if let Some(slot) = inner.slots.get_mut(&entry.id) {
-                slot.used_at = now;
-            }
-        }
-        if is_news || !matches!(sight.x509, X509Sight::Ready(_)) {
+        S::slots(&mut inner).used(&sight.entries, now);
+        if is_news || !matches!(S::sight(&sight), SvidSight::Ready(_)) {
             inner.refresh(view, now);
             drop(inner);
             self.wake();
@@ -172,15 +183,9 @@ impl Identities {
             }
         }
         let entries: HashMap<EntryId, &Arc<FeedEntry>> = node.entries.iter().map(|e| (e.id, e)).collect();
-        inner
-            .slots
-            .retain(|id, slot| entries.get(id).is_some_and(|entry| slot.follow(entry, now)));
-        if trust_changed {
-            // A tainted or withdrawn authority: what it signed is replaced at once.
-            for slot in inner.slots.values_mut() {
-                slot.recheck(&node.trust, now);
-            }
-        }
+        let new_trust = trust_changed.then_some(&node.trust);
+        inner.x509.follow(&entries, new_trust, now);
+        inner.wit.follow(&entries, new_trust, now);
         let unchanged: HashSet<EntryId> = old
             .map(|old| {
                 old.entries
@@ -210,31 +215,12 @@ impl Identities {
     fn pass(self: &Arc<Self>) -> Duration {
         let now = self.clock.now();
         let mut inner = self.lock();
-        let mut next = now + IDLE_MAX;
-        let in_use = inner.in_use();
-        let mut begin = Vec::new();
-        let mut ended = Vec::new();
-        let Inner { slots, index, .. } = &mut *inner;
-        slots.retain(|id, slot| {
-            let entry = index.as_ref().and_then(|index| index.entry(*id));
-            if slot.expire(now) {
-                ended.push(*id);
-            }
-            let used = in_use.contains(id);
-            if used {
-                slot.used_at = now;
-            }
-            match entry {
-                Some(entry) if slot.is_due(now) && (used || slot.is_worth_renewing(now)) => {
-                    slot.under_way = true;
-                    begin.push(Arc::clone(entry));
-                }
-                Some(_) => next = next.min(slot.next(now, used)),
-                None => return false,
-            }
-            used || slot.under_way || slot.current.is_some()
-        });
-        inner.changed.extend(ended);
+        let (in_use_x509, in_use_wit) = (inner.in_use::<X509Svid>(), inner.in_use::<WitSvid>());
+        let Inner { x509, wit, index, .. } = &mut *inner;
+        let x509 = x509.due(index.as_ref(), &in_use_x509, now);
+        let wit = wit.due(index.as_ref(), &in_use_wit, now);
+        let mut next = x509.next.min(wit.next);
+        inner.changed.extend(x509.ended.into_iter().chain(wit.ended));
         if let Some(end) = inner.first_end() {
             if end <= now {
                 inner.refresh_all(now);
@@ -244,28 +230,29 @@ impl Identities {
         }
         inner.refresh_changed(now);
         drop(inner);
-        for entry in begin {
-            tokio::spawn(Arc::clone(self).fetch_x509(entry));
+        for entry in x509.begin {
+            tokio::spawn(Arc::clone(self).fetch::<X509Svid>(entry));
+        }
+        for entry in wit.begin {
+            tokio::spawn(Arc::clone(self).fetch::<WitSvid>(entry));
         }
         next.since(now).max(Duration::from_millis(1))
     }
 
-    async fn fetch_x509(self: Arc<Self>, entry: Arc<FeedEntry>) {
+    async fn fetch<S: Svid>(self: Arc<Self>, entry: Arc<FeedEntry>) {
         let began = tokio::time::Instant::now();
-        let result = self.ask_x509(&entry).await;
-        self.series
-            .issued(IssueKind::X509, Outcome::of(&result), began.elapsed());
+        let result = self.ask::<S>(&entry).await;
+        self.series.issued(S::KIND, Outcome::of(&result), began.elapsed());
         let now = self.clock.now();
         let mut inner = self.lock();
-        let Some(slot) = inner.slots.get_mut(&entry.id) else {
+        let Some(slot) = S::slots(&mut inner).get_mut(entry.id) else {
             return;
         };
         slot.under_way = false;
         match result {
             Ok(svid) if slot.wants(&entry) => {
-                debug!(spiffe_id = %svid.id, not_after = %svid.not_after, "x509-svid ready");
-                slot.current = Some(Arc::new(svid));
-                slot.failures = 0;
+                debug!(kind = S::NAME, spiffe_id = %entry.spiffe_id, not_after = %svid.not_after(), "svid ready");
+                slot.put(svid, now);
             }
             // The entry changed meanwhile: what came is not what is wanted any more.
             Ok(_) => slot.retry_at = now,
@@ -273,7 +260,7 @@ impl Identities {
                 let pause = self.backoff(slot.failures, &error);
                 slot.failures = slot.failures.saturating_add(1);
                 slot.retry_at = now + pause;
-                warn!(spiffe_id = %entry.spiffe_id, entry = %hex(&entry.id), %error, retry_ms = pause.as_millis(), "no x509-svid");
+                warn!(kind = S::NAME, spiffe_id = %entry.spiffe_id, entry = %hex(&entry.id), %error, retry_ms = pause.as_millis(), "no svid");
             }
         }
         inner.changed.insert(entry.id);
@@ -281,27 +268,20 @@ impl Identities {
         self.wake();
     }
 
-    async fn ask_x509(&self, entry: &FeedEntry) -> Result<X509Svid, AgentError> {
-        let (wanted, wish) = Wanted::new(entry, self.live.svid_key()).await?;
+    async fn ask<S: Svid>(&self, entry: &FeedEntry) -> Result<S, AgentError> {
+        let (wanted, wish) = Wanted::new::<S>(entry, self.live.svid_key()).await?;
         let item = IssueItem {
             entry_id: entry.id.to_vec().into(),
             wish: Some(wish),
         };
-        let issued = match self.coalescer.issue(item).await? {
-            Issued::X509(issued) => issued,
-            _ => {
-                return Err(
-                    IssueError::Protocol("no certificate as answer to a wish for one".to_owned()).into(),
-                );
-            }
-        };
+        let issued = self.coalescer.issue(item).await?;
         let (trust, number) = {
             let mut inner = self.lock();
             inner.next_number += 1;
             let trust = inner.index.as_ref().map(|index| index.node.trust.clone());
             (trust.ok_or(AgentError::Initialising)?, inner.next_number)
         };
-        wanted.fulfil(issued, &trust, self.clock.now(), number)
+        S::fulfil(wanted, issued, &trust, self.clock.now(), number)
     }
 
     fn backoff(&self, failures: u32, error: &AgentError) -> Duration {

@@ -1,124 +1,132 @@
-use super::frames::wiped;
+//! What X.509-SVIDs and WIT-SVIDs have in common: a key that is made here, a credential that is asked for with it, and
+//! a place among what callers see.
+
+use super::frames::Bundles;
+use super::inner::Inner;
+use super::slots::Slots;
+use super::view::{Sight, SvidSight, View};
 use crate::AgentError;
+use crate::metrics::IssueKind;
 use crate::settings::SvidKey;
 use bytes::Bytes;
-use signet_crypto::{CryptoError, LocalKey};
+use core::fmt::Display;
+use core::sync::atomic::AtomicBool;
+use signet_crypto::{CryptoError, KeyKind, LocalKey};
 use signet_feed::FeedEntry;
 use signet_id::SpiffeId;
-use signet_proto::agent::v1::{X509Issued, X509Wish, issue_item::Wish};
+use signet_proto::agent::v1::issue_answer::Outcome as Issued;
+use signet_proto::agent::v1::issue_item::Wish;
 use signet_time::UnixTime;
 use signet_trust::TrustView;
-use signet_x509::Der;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// An X.509-SVID with its key, shared by all callers that its entry matches.
-pub(crate) struct X509Svid {
-    pub(super) id: SpiffeId,
-    /// Leaf first; concatenated DER.
-    pub(super) chain_der: Bytes,
-    pub(super) key_pkcs8: Bytes,
-    pub(super) not_after: UnixTime,
-    /// From then on a successor is wanted.
-    pub(super) renew_at: UnixTime,
-    chain: Vec<Der>,
-    /// Tells it from every other one in this process.
-    pub(super) number: u64,
-}
+/// A kind of credential with a key of its own, one for each entry.
+pub(crate) trait Svid: Sized + Send + Sync + 'static {
+    /// As it is counted.
+    const KIND: IssueKind;
+    /// The name that people read.
+    const NAME: &'static str;
 
-/// A key made for a wish that is under way.
-pub(super) struct Wanted {
-    key: LocalKey,
-    id: SpiffeId,
-}
+    /// When it ends.
+    fn not_after(&self) -> UnixTime;
 
-impl Wanted {
-    /// Makes a key and the wish for its certificate.
-    pub(super) async fn new(entry: &FeedEntry, key: SvidKey) -> Result<(Self, Wish), AgentError> {
-        let key = generate(key).await?;
-        let csr = signet_x509::make_csr(&key, Some(&entry.spiffe_id), &entry.dns_names)
-            .map_err(AgentError::Certificate)?;
-        let wish = Wish::X509(X509Wish { csr: csr.into() });
-        Ok((
-            Self {
-                key,
-                id: entry.spiffe_id.clone(),
-            },
-            wish,
-        ))
-    }
+    /// What tells it from every other one in this process.
+    fn number(&self) -> u64;
 
-    /// Takes what was issued, if it is what a verifier of the own trust domain would take for this identity and
-    /// fits the key.
-    pub(super) fn fulfil(
-        self,
-        issued: X509Issued,
+    /// Whether a verifier with `trust` would take it.
+    fn stands(&self, trust: &TrustView, now: UnixTime) -> bool;
+
+    /// The kind of its key, where X.509-SVIDs have what `setting` says.
+    fn key_kind(setting: SvidKey) -> KeyKind;
+
+    /// The names of `entry` that it carries beside the identity.
+    fn dns_names(entry: &FeedEntry) -> &[String];
+
+    /// Asks the server for it with a request that proves the key.
+    fn wish(csr: Vec<u8>) -> Wish;
+
+    /// Takes what was issued, if it is what a verifier of the own trust domain would take for this identity and fits
+    /// the key.
+    fn fulfil(
+        wanted: Wanted,
+        issued: Issued,
         trust: &TrustView,
         now: UnixTime,
         number: u64,
-    ) -> Result<X509Svid, AgentError> {
-        let wrong = |what: String| AgentError::Issued(what);
-        if issued.chain.len() > CHAIN_CERTIFICATES_MAX {
-            return Err(wrong(format!("a chain of {} certificates", issued.chain.len())));
+    ) -> Result<Self, AgentError>;
+
+    /// The Workload API's message of these, in this order.
+    fn message(svids: &[Held<Self>], bundles: &Bundles) -> Bytes;
+
+    /// Where those of this kind are kept.
+    fn slots(inner: &mut Inner) -> &mut Slots<Self>;
+
+    /// What callers see of those of this kind.
+    fn sight(sight: &Sight) -> &SvidSight<Self>;
+
+    /// Whether anybody with `view` asked for those of this kind.
+    fn wanted_by(view: &View) -> &AtomicBool;
+}
+
+/// The SVID of one entry, as it is shown.
+pub(crate) struct Held<S> {
+    pub(super) entry: Arc<FeedEntry>,
+    pub(super) svid: Arc<S>,
+    /// The entry's hint, unless an older one had it.
+    pub(super) hint: String,
+}
+
+impl<S> Clone for Held<S> {
+    fn clone(&self) -> Self {
+        Self {
+            entry: Arc::clone(&self.entry),
+            svid: Arc::clone(&self.svid),
+            hint: self.hint.clone(),
         }
-        let chain: Vec<Der> = issued
-            .chain
-            .into_iter()
-            .map(|der| Der::from(Vec::from(der)))
-            .collect();
-        let verified =
-            signet_check::x509::verify_svid(&chain, trust, now).map_err(|e| wrong(e.to_string()))?;
-        if verified.id != self.id {
-            return Err(wrong(format!("`{}` instead of `{}`", verified.id, self.id)));
-        }
-        signet_check::x509::match_private_key(&verified.leaf, &self.key).map_err(|e| wrong(e.to_string()))?;
-        let key_pkcs8 = self.key.to_pkcs8().map_err(AgentError::Key)?;
-        Ok(X509Svid {
-            id: self.id,
-            chain_der: chain
-                .iter()
-                .flat_map(|der| der.as_ref())
-                .copied()
-                .collect::<Vec<u8>>()
-                .into(),
-            key_pkcs8: wiped(key_pkcs8.expose().to_vec()),
-            not_after: verified.not_after,
-            renew_at: half_life(now, verified.not_after),
-            chain,
-            number,
-        })
     }
 }
 
-impl X509Svid {
-    /// The same SVID, with a successor wanted from `at`.
-    pub(super) fn renewed_at(&self, at: UnixTime) -> Self {
-        Self {
-            renew_at: at,
-            id: self.id.clone(),
-            chain_der: self.chain_der.clone(),
-            key_pkcs8: self.key_pkcs8.clone(),
-            chain: self.chain.clone(),
-            ..*self
-        }
-    }
+/// A key made for a wish that is under way.
+pub(crate) struct Wanted {
+    pub(super) key: LocalKey,
+    pub(super) id: SpiffeId,
+}
 
-    pub(super) fn is_valid(&self, now: UnixTime) -> bool {
-        now < self.not_after
+impl Wanted {
+    /// Makes a key and the wish for its credential.
+    pub(super) async fn new<S: Svid>(
+        entry: &FeedEntry,
+        setting: SvidKey,
+    ) -> Result<(Self, Wish), AgentError> {
+        let key = generate(S::key_kind(setting)).await?;
+        let csr = signet_x509::make_csr(&key, Some(&entry.spiffe_id), S::dns_names(entry))
+            .map_err(AgentError::Certificate)?;
+        let id = entry.spiffe_id.clone();
+        Ok((Self { key, id }, S::wish(csr)))
     }
+}
 
-    /// Whether a verifier with `trust` would still take it.
-    pub(super) fn stands(&self, trust: &TrustView, now: UnixTime) -> bool {
-        signet_check::x509::verify_svid(&self.chain, trust, now).is_ok()
+/// Refuses what was issued to another identity.
+pub(super) fn check_id(issued: &SpiffeId, wanted: &SpiffeId) -> Result<(), AgentError> {
+    if issued == wanted {
+        Ok(())
+    } else {
+        Err(wrong(&format!("`{issued}` instead of `{wanted}`")))
     }
+}
+
+/// What was issued is not what was asked for.
+pub(super) fn wrong(what: &dyn Display) -> AgentError {
+    AgentError::Issued(what.to_string())
 }
 
 /// A new key. RSA takes tens of milliseconds and more, so it goes to a thread that may block; the others take less than
 /// the way there.
-async fn generate(key: SvidKey) -> Result<LocalKey, AgentError> {
-    let kind = key.kind();
+async fn generate(kind: KeyKind) -> Result<LocalKey, AgentError> {
     let make = move || LocalKey::generate(kind);
-    let made = match key {
-        SvidKey::Rsa2048 | SvidKey::Rsa3072 => tokio::task::spawn_blocking(make)
+    let made = match kind {
+        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => tokio::task::spawn_blocking(make)
             .await
             // The thread is lost where the runtime is shutting down.
             .unwrap_or(Err(CryptoError::Generate { kind })),
@@ -138,8 +146,6 @@ pub(crate) fn scatter(span: Duration) -> Duration {
     let random = signet_crypto::random::<4>().map_or(u32::MAX / 2, u32::from_le_bytes);
     span.mul_f64(0.9 + 0.2 * f64::from(random) / f64::from(u32::MAX))
 }
-
-const CHAIN_CERTIFICATES_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -21,10 +21,7 @@ pub(super) async fn fetch(
     request: JwtsvidRequest,
 ) -> Result<JwtsvidResponse, AgentError> {
     check_audiences(&request.audience)?;
-    let wanted = match request.spiffe_id.as_str() {
-        "" => None,
-        id => Some(SpiffeId::parse(id).map_err(AgentError::SpiffeId)?),
-    };
+    let wanted = wanted(&request.spiffe_id)?;
     let sight = sight(shared, peer).await?;
     let mut hints = HashSet::new();
     let entries: Vec<(&Arc<FeedEntry>, String)> = sight
@@ -52,6 +49,14 @@ pub(super) async fn fetch(
     Ok(JwtsvidResponse {
         svids: try_join_all(tokens).await?,
     })
+}
+
+/// The identity that a request names; none where it names none, which means all.
+pub(super) fn wanted(spiffe_id: &str) -> Result<Option<SpiffeId>, AgentError> {
+    match spiffe_id {
+        "" => Ok(None),
+        id => SpiffeId::parse(id).map(Some).map_err(AgentError::SpiffeId),
+    }
 }
 
 /// `ValidateJWTSVID` (Workload API §6.2.3).

@@ -12,7 +12,7 @@ mod stream;
 pub(crate) use body::Reply;
 
 use crate::attest::Attestation;
-use crate::identity::Identities;
+use crate::identity::{Identities, WitSvid, X509Svid};
 use crate::metrics::{Series, StreamKind};
 use crate::reload::Live;
 use crate::settings::Pace;
@@ -22,9 +22,8 @@ use core::convert::Infallible;
 use core::task::{Context, Poll};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Limited};
-use prost::Message as _;
 use signet_net::CancellationToken;
-use signet_proto::workload::{DESCRIPTOR, X509svidRequest};
+use signet_proto::workload::{DESCRIPTOR, WitsvidRequest, X509svidRequest};
 use signet_sys::Peer;
 use signet_time::SharedClock;
 use std::error::Error as StdError;
@@ -113,6 +112,12 @@ impl WorkloadApi {
                 None => Err(AgentError::PeerUnknown),
                 Some(_) if !self.shared.identities.is_ready() => Err(AgentError::Initialising),
                 Some(peer) => match method {
+                    // A server that issues none publishes no keys for them. Clients must not retry these then.
+                    Method::Stream(StreamKind::WitSvid | StreamKind::WitBundles)
+                        if !self.shared.identities.has_wit() =>
+                    {
+                        Err(AgentError::Unimplemented)
+                    }
                     Method::Stream(kind) => self.open(kind, peer, body).await,
                     _ => return self.call(method, peer, Request::from_parts(parts, body)).await,
                 },
@@ -128,15 +133,27 @@ impl WorkloadApi {
         B::Error: Into<BoxError> + Send,
         B::Data: Send,
     {
-        read_empty(body).await?;
+        let id = match kind {
+            StreamKind::WitSvid => {
+                let request: WitsvidRequest = read_message(body).await?;
+                jwt::wanted(&request.spiffe_id)?
+            }
+            // All others are empty.
+            _ => {
+                let X509svidRequest {} = read_message(body).await?;
+                None
+            }
+        };
         let caller = caller::of(&self.shared, &peer).await?;
         if caller.view.now().entries.is_empty() {
             return Err(AgentError::NoIdentity);
         }
-        if kind == StreamKind::X509Svid {
-            self.shared.identities.want_x509(&caller.view);
+        match kind {
+            StreamKind::X509Svid => self.shared.identities.want::<X509Svid>(&caller.view),
+            StreamKind::WitSvid => self.shared.identities.want::<WitSvid>(&caller.view),
+            _ => {}
         }
-        let watcher = Watcher::new(kind, peer, caller, Arc::clone(&self.shared))?;
+        let watcher = Watcher::new(kind, id, peer, caller, Arc::clone(&self.shared))?;
         let mut response = Response::new(Reply::stream(watcher));
         response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC);
         Ok(response)
@@ -215,7 +232,7 @@ enum Method {
     Stream(StreamKind),
     FetchJwt,
     ValidateJwt,
-    /// The WIT methods, and whatever does not exist: a client must not retry these (Workload API §7).
+    /// Whatever does not exist.
     Unsupported,
 }
 
@@ -225,6 +242,8 @@ impl Method {
             "FetchX509SVID" => Self::Stream(StreamKind::X509Svid),
             "FetchX509Bundles" => Self::Stream(StreamKind::X509Bundles),
             "FetchJWTBundles" => Self::Stream(StreamKind::JwtBundles),
+            "FetchWITSVID" => Self::Stream(StreamKind::WitSvid),
+            "FetchWITBundles" => Self::Stream(StreamKind::WitBundles),
             "FetchJWTSVID" => Self::FetchJwt,
             "ValidateJWTSVID" => Self::ValidateJwt,
             _ => Self::Unsupported,
@@ -241,10 +260,11 @@ fn check_metadata(headers: &HeaderMap) -> Result<(), AgentError> {
     }
 }
 
-/// Reads the request of a streaming method. All three have empty messages; fields that we do not know are none of
-/// our business, but there must be one message and no more.
-async fn read_empty<B>(body: B) -> Result<(), AgentError>
+/// Reads the request of a streaming method. Fields that we do not know are none of our business, but there must be one
+/// message and no more.
+async fn read_message<B, M>(body: B) -> Result<M, AgentError>
 where
+    M: prost::Message + Default,
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError> + Send,
     B::Data: Send,
@@ -263,8 +283,7 @@ where
     if usize::try_from(bytes.get_u32()) != Ok(bytes.len()) {
         return Err(AgentError::Request("its length does not fit"));
     }
-    X509svidRequest::decode(bytes).map_err(|_| AgentError::Request("it is not protobuf"))?;
-    Ok(())
+    M::decode(bytes).map_err(|_| AgentError::Request("it is not protobuf"))
 }
 
 type Inner<S> = tower::util::BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, S>;
@@ -315,7 +334,7 @@ impl Reflection {
 const SERVICE: &str = "/SpiffeWorkloadAPI/";
 const METADATA: &str = "workload.spiffe.io";
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-/// An empty message with room for fields that a later version may add.
+/// A SPIFFE ID with room for fields that a later version may add.
 const STREAM_REQUEST_BYTES_MAX: usize = 4 << 10;
 /// A token, or sixteen audiences of 512 bytes, and room to spare.
 const REQUEST_BYTES_MAX: usize = 64 << 10;

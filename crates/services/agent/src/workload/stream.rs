@@ -2,9 +2,10 @@ use super::Shared;
 use super::caller::Caller;
 use super::status::{judge, status};
 use crate::AgentError;
-use crate::identity::{Sight, X509Sight};
+use crate::identity::{One, Shown, Sight, Svid, SvidSight};
 use crate::metrics::{StreamKind, StreamLabels};
 use bytes::Bytes;
+use signet_id::SpiffeId;
 use signet_sys::Peer;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,6 +17,8 @@ use tracing::info;
 /// One open stream: what it shows, and what ends it.
 pub(super) struct Watcher {
     kind: StreamKind,
+    /// The one identity that was asked for; none: all of them.
+    id: Option<SpiffeId>,
     sight: watch::Receiver<Arc<Sight>>,
     /// What was sent last: only what differs is sent.
     sent: Option<Bytes>,
@@ -35,6 +38,7 @@ pub(super) enum Step {
 impl Watcher {
     pub(super) fn new(
         kind: StreamKind,
+        id: Option<SpiffeId>,
         peer: Peer,
         caller: Arc<Caller>,
         shared: Arc<Shared>,
@@ -42,6 +46,7 @@ impl Watcher {
         let open = Open::new(&shared, kind, &peer)?;
         Ok(Self {
             kind,
+            id,
             sight: caller.view.subscribe(),
             sent: None,
             peer,
@@ -68,7 +73,7 @@ impl Watcher {
 
     async fn next(&mut self) -> Result<Bytes, AgentError> {
         loop {
-            let shown = show(&self.sight.borrow_and_update(), self.kind)?;
+            let shown = show(&self.sight.borrow_and_update(), self.kind, self.id.as_ref())?;
             if let Some(message) = shown
                 && self.sent.as_ref().is_none_or(|sent| !same(sent, &message))
             {
@@ -90,26 +95,49 @@ impl Watcher {
 }
 
 /// The message that `sight` has for streams of `kind`; none yet, or the reason to end them.
-pub(super) fn show(sight: &Sight, kind: StreamKind) -> Result<Option<Bytes>, AgentError> {
+pub(super) fn show(
+    sight: &Sight,
+    kind: StreamKind,
+    id: Option<&SpiffeId>,
+) -> Result<Option<Bytes>, AgentError> {
     if sight.entries.is_empty() {
         return Err(AgentError::NoIdentity);
     }
     match kind {
         StreamKind::X509Bundles => Ok(Some(sight.bundles.x509.clone())),
         StreamKind::JwtBundles => Ok(Some(sight.bundles.jwt.clone())),
-        StreamKind::X509Svid => match &sight.x509 {
-            X509Sight::Ready(message) => Ok(Some(message.clone())),
-            X509Sight::Pending => Ok(None),
-            X509Sight::Unavailable => {
-                Err(crate::IssueError::Away("no x509-svid could be had".to_owned()).into())
-            }
-        },
+        StreamKind::WitBundles => Ok(Some(sight.bundles.wit.clone())),
+        StreamKind::X509Svid => svids(sight, &sight.x509, id),
+        StreamKind::WitSvid => svids(sight, &sight.wit, id),
     }
 }
 
-/// Messages are shared, so the same message is the same memory.
+fn svids<S: Svid>(
+    sight: &Sight,
+    svids: &SvidSight<S>,
+    id: Option<&SpiffeId>,
+) -> Result<Option<Bytes>, AgentError> {
+    if let Some(id) = id.filter(|id| sight.entries.iter().all(|entry| entry.spiffe_id != **id)) {
+        return Err(AgentError::NotEntitled(id.to_string()));
+    }
+    let unavailable = || crate::IssueError::Away(format!("no {} could be had", S::NAME)).into();
+    let shown: &Shown<S> = match svids {
+        SvidSight::Ready(shown) => shown,
+        SvidSight::Pending => return Ok(None),
+        SvidSight::Unavailable => return Err(unavailable()),
+    };
+    match id.map(|id| shown.one(id, sight)) {
+        None => Ok(Some(shown.message.clone())),
+        Some(One::Message(message)) => Ok(Some(message)),
+        Some(One::Awaited) => Ok(None),
+        Some(One::Unavailable) => Err(unavailable()),
+    }
+}
+
+/// Messages are shared, so the same message is most often the same memory.
 fn same(one: &Bytes, other: &Bytes) -> bool {
-    core::ptr::eq(one.as_ptr(), other.as_ptr()) && one.len() == other.len()
+    let is_shared = core::ptr::eq(one.as_ptr(), other.as_ptr()) && one.len() == other.len();
+    is_shared || one == other
 }
 
 fn changed(changed: signet_sys::PeerChanged) -> AgentError {
@@ -197,7 +225,7 @@ impl Drop for Open {
 
 /// About 25 KiB each where each has its own connection.
 const STREAMS_MAX: usize = 65_536;
-/// One process needs three. More than this is a leak, and must not take the others' places.
+/// One process needs five. More than this is a leak, and must not take the others' places.
 const STREAMS_PER_PROCESS_MAX: usize = 4096;
 
 #[cfg(test)]

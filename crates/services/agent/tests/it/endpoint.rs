@@ -233,9 +233,12 @@ fn spiffe_12_the_api_has_the_standards_methods_and_no_others() {
 }
 
 #[tokio::test]
-async fn spiffe_25_wit_methods_are_unimplemented_for_everybody() {
+async fn spiffe_25_wit_methods_are_unimplemented_while_the_server_issues_none() {
     let metadata = [("workload.spiffe.io", "true")];
-    let mut world = World::initialising();
+    let mut world = World::new().await;
+    let domain = &world.server.domain;
+    let own = domain.bundle_of(vec![domain.x509_authority()], vec![domain.jwt_authority()]);
+    world.set_own_bundle(own).await;
     for round in 0..2 {
         let channel = channel(world.socket()).await;
         for method in ["FetchWITSVID", "FetchWITBundles"] {

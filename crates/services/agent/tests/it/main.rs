@@ -18,4 +18,5 @@ mod site;
 mod streams;
 mod svids;
 mod upstream;
+mod wit;
 mod world;

@@ -11,19 +11,20 @@ use signet_agent::{
 use signet_crypto::{KeyKind, LocalKey, SignatureEncoding};
 use signet_feed::{FeedCursor, FeedEntry, NodeState};
 use signet_id::{Selector, TrustDomain};
-use signet_jose::{Jwk, JwkParams, JwsAlgorithm, Unsigned};
+use signet_jose::{Confirmation, Jwk, JwkParams, JwsAlgorithm, Unsigned};
 use signet_net::{CancellationToken, UnixOptions, UnixServer};
 use signet_proto::agent::v1::{
-    IssueAnswer, IssueItem, JwtIssued, Refusal, X509Issued, issue_answer::Outcome, issue_item::Wish,
+    IssueAnswer, IssueItem, JwtIssued, Refusal, WitIssued, X509Issued, issue_answer::Outcome,
+    issue_item::Wish,
 };
 use signet_proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
-use signet_proto::workload::{X509svidRequest, X509svidResponse};
+use signet_proto::workload::{WitsvidRequest, WitsvidResponse, X509svidRequest, X509svidResponse};
 use signet_sys::Peer;
 use signet_telemetry::Metrics;
 use signet_testkit::forge::Authority;
 use signet_testkit::{ManualClock, START};
 use signet_time::{Clock as _, UnixTime};
-use signet_trust::{Bundle, JwtAuthority, TrustView, X509Authority};
+use signet_trust::{Bundle, JwtAuthority, TrustView, WitAuthority, X509Authority};
 use signet_x509::{Csr, Der, IssuerCert, Serial, SvidLeaf};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -46,6 +47,8 @@ pub(crate) struct Domain {
     intermediates: Mutex<Vec<Arc<Authority>>>,
     pub(crate) jwt: LocalKey,
     pub(crate) kid: String,
+    /// For WIT-SVIDs; the last one signs, those before it are tainted.
+    wit: Mutex<Vec<Arc<LocalKey>>>,
 }
 
 impl Domain {
@@ -57,6 +60,7 @@ impl Domain {
             root,
             jwt: LocalKey::generate(KeyKind::P256).expect("key"),
             kid: format!("{name}-1"),
+            wit: Mutex::new(vec![Arc::new(LocalKey::generate(KeyKind::P256).expect("key"))]),
         }
     }
 
@@ -96,7 +100,55 @@ impl Domain {
             x509,
             vec![self.jwt_authority()],
         )
+        .and_then(|bundle| bundle.with_wit(self.wit_authorities()))
         .expect("bundle")
+    }
+
+    fn wit_authorities(&self) -> Vec<WitAuthority> {
+        let keys = self.wit.lock().expect("lock");
+        let signs = keys.len() - 1;
+        let authority = |(n, key): (usize, &Arc<LocalKey>)| {
+            let kid = format!("{}-wit-{n}", self.name);
+            let params = JwkParams {
+                kid: Some(kid.clone()),
+                alg: Some(JwsAlgorithm::Es256),
+                use_: Some("wit-svid".to_owned()),
+            };
+            WitAuthority {
+                kid,
+                jwk: Jwk::from_public_key(key.public_key(), params).expect("jwk"),
+                tainted: n < signs,
+            }
+        };
+        keys.iter().enumerate().map(authority).collect()
+    }
+
+    /// Taints the key that signs WIT-SVIDs and has another one sign from now on.
+    pub(crate) fn taint_wit(&self) {
+        let next = Arc::new(LocalKey::generate(KeyKind::P256).expect("key"));
+        self.wit.lock().expect("lock").push(next);
+    }
+
+    /// A WIT-SVID for the key of a request, signed by this domain's key.
+    pub(crate) fn wit(&self, id: &str, csr: &[u8], now: UnixTime, ttl: Duration, number: u64) -> WitIssued {
+        let key = Csr::parse(csr).expect("csr").public_key;
+        let confirmation = Confirmation::new(&key, JwsAlgorithm::Es256).expect("a key of the nine");
+        let expires_at_s = (now + ttl).as_secs();
+        let claims = serde_json::json!({
+            "sub": id, "exp": expires_at_s, "iat": now.as_secs(), "jti": number.to_string(),
+            "cnf": confirmation.to_value(),
+        });
+        let keys = self.wit.lock().expect("lock");
+        let kid = format!("{}-wit-{}", self.name, keys.len() - 1);
+        let token = Unsigned::new(JwsAlgorithm::Es256, &kid, Some("wit+jwt"), &claims)
+            .expect("claims")
+            .sign_with(keys.last().expect("one signs"))
+            .expect("sign");
+        WitIssued {
+            token,
+            issued_at_s: now.as_secs(),
+            expires_at_s,
+        }
     }
 
     fn intermediate(&self) -> Arc<Authority> {
@@ -166,6 +218,9 @@ impl Domain {
     }
 }
 
+/// What becomes of a WIT-SVID that was issued for a request.
+pub(crate) type SpoilWit = fn(&Domain, &[u8], &mut WitIssued);
+
 /// A server that signs whatever its entries allow, and can be told to misbehave.
 pub(crate) struct Server {
     pub(crate) domain: Domain,
@@ -177,7 +232,10 @@ pub(crate) struct Server {
     pub(crate) refusal: Mutex<Option<Refusal>>,
     /// Spoils what is issued.
     pub(crate) spoil: Mutex<Option<fn(&mut X509Issued)>>,
+    /// Spoils the WIT-SVIDs that are issued.
+    pub(crate) spoil_wit: Mutex<Option<SpoilWit>>,
     pub(crate) x509_issued: AtomicU64,
+    pub(crate) wit_issued: AtomicU64,
     pub(crate) jwt_issued: AtomicU64,
 }
 
@@ -206,7 +264,9 @@ impl Server {
             away: watch::channel(false).0,
             refusal: Mutex::default(),
             spoil: Mutex::default(),
+            spoil_wit: Mutex::default(),
             x509_issued: AtomicU64::new(0),
+            wit_issued: AtomicU64::new(0),
             jwt_issued: AtomicU64::new(0),
         }
     }
@@ -242,6 +302,15 @@ impl Server {
                     spoil(&mut issued);
                 }
                 Outcome::X509(issued)
+            }
+            Wish::Wit(wish) => {
+                let number = self.wit_issued.fetch_add(1, Ordering::SeqCst);
+                let id = entry.spiffe_id.as_str();
+                let mut issued = self.domain.wit(id, &wish.csr, now, entry.x509_ttl, number);
+                if let Some(spoil) = *self.spoil_wit.lock().expect("lock") {
+                    spoil(&self.domain, &wish.csr, &mut issued);
+                }
+                Outcome::Wit(issued)
             }
             Wish::Jwt(wish) => {
                 let number = self.jwt_issued.fetch_add(1, Ordering::SeqCst);
@@ -506,6 +575,14 @@ pub(crate) fn entry(number: u8, path: &str) -> FeedEntry {
         created_at: START - Duration::from_secs(1000) + Duration::from_secs(number.into()),
         seq: 1,
     }
+}
+
+/// What a stream of WIT-SVIDs shows first, from a connection of its own.
+pub(crate) async fn fetch_wit(world: &World, spiffe_id: &str) -> Result<WitsvidResponse, Status> {
+    let request = WitsvidRequest {
+        spiffe_id: spiffe_id.to_owned(),
+    };
+    first(world.client().await.fetch_witsvid(request).await?).await
 }
 
 /// The IDs of a message, in its order.
