@@ -1,3 +1,5 @@
+mod wit;
+
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::file::{self, Readers};
@@ -7,6 +9,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use signet_id::SpiffeId;
 use signet_time::UnixTime;
+use signet_trust::Bundle;
 use signet_workload::{Endpoint, WorkloadClient, WorkloadError, X509Context, X509Svid};
 use signet_x509::{Certificate, pem};
 use std::path::{Path, PathBuf};
@@ -34,12 +37,16 @@ enum Command {
     X509(X509),
     /// A signed token for an audience.
     Jwt(Jwt),
+    /// A token bound to a key of this process (incubating).
+    Wit(wit::Wit),
     /// What this process verifies others with: the roots as PEM, with -o json all keys.
     Bundle,
     /// Follow the certificates of this process: one line for each change, until Ctrl-C.
     Watch,
     /// Have the agent check a token.
     ValidateJwt(ValidateJwt),
+    /// Check a token that is bound to a key, and the proof that came with it (incubating).
+    ValidateWit(wit::ValidateWit),
 }
 
 #[derive(Debug, clap::Args)]
@@ -84,9 +91,11 @@ impl Svid {
             match self.command {
                 Command::X509(x509) => x509.run(&client, format).await,
                 Command::Jwt(jwt) => jwt.run(&client, format).await,
+                Command::Wit(wit) => wit.run(&client, format).await,
                 Command::Bundle => bundle(&client, format).await,
                 Command::Watch => watch(&client, format).await,
                 Command::ValidateJwt(validate) => validate.run(&client, format).await,
+                Command::ValidateWit(validate) => validate.run(&client, format).await,
             }
         })
     }
@@ -181,10 +190,7 @@ impl X509 {
 
 /// Writes the `n`th identity: `svid.pem` for the first, `svid.1.pem` for the next.
 fn write_svid(dir: &Path, n: usize, svid: &X509Svid, context: &X509Context) -> Outcome<Written> {
-    let name = |stem: &str, ending: &str| match n {
-        0 => dir.join(format!("{stem}.{ending}")),
-        n => dir.join(format!("{stem}.{n}.{ending}")),
-    };
+    let name = |stem: &str, ending: &str| numbered(dir, n, stem, ending);
     let written = Written {
         svid: name("svid", "pem"),
         key: name("svid", "key"),
@@ -210,6 +216,14 @@ fn write_svid(dir: &Path, n: usize, svid: &X509Svid, context: &X509Context) -> O
         Readers::All,
     )?;
     Ok(written)
+}
+
+/// The file of the `n`th identity: `svid.pem` for the first, `svid.1.pem` for the next.
+fn numbered(dir: &Path, n: usize, stem: &str, ending: &str) -> PathBuf {
+    match n {
+        0 => dir.join(format!("{stem}.{ending}")),
+        n => dir.join(format!("{stem}.{n}.{ending}")),
+    }
 }
 
 /// What `jwt` writes as JSON.
@@ -256,7 +270,7 @@ impl Jwt {
     }
 }
 
-/// What `bundle` writes as JSON: per trust domain its SPIFFE bundle document and its JWT keys.
+/// What `bundle` writes as JSON: per trust domain its SPIFFE bundle document and its keys for tokens.
 #[derive(Serialize)]
 struct Bundles {
     bundles: Vec<BundleShown>,
@@ -269,11 +283,25 @@ struct BundleShown {
     x509_pem: String,
     /// The keys of JWT-SVIDs, as a JWK Set.
     jwks: serde_json::Value,
+    /// The keys of WIT-SVIDs, as a JWK Set.
+    wit_jwks: serde_json::Value,
 }
 
 async fn bundle(client: &WorkloadClient, format: Format) -> Outcome {
     let x509 = client.fetch_x509_bundles().await?;
     let jwt = client.fetch_jwt_bundles().await?;
+    // An agent without WIT-SVIDs has no bundles for them either.
+    let wit = match client.fetch_wit_bundles().await {
+        Err(error) if error.is_final() => Vec::new(),
+        bundles => bundles?,
+    };
+    let keys = |of: &[Bundle], trust_domain, set: fn(&Bundle) -> Vec<u8>| {
+        let bundle = of.iter().find(|bundle| bundle.trust_domain() == trust_domain);
+        // What we wrote ourselves is JSON; a domain without such keys has null.
+        bundle
+            .and_then(|bundle| serde_json::from_slice(&set(bundle)).ok())
+            .unwrap_or_default()
+    };
     let bundles = x509
         .iter()
         .map(|bundle| {
@@ -282,16 +310,11 @@ async fn bundle(client: &WorkloadClient, format: Format) -> Outcome {
                 .iter()
                 .map(|authority| &authority.certificate)
                 .collect();
-            let keys = jwt
-                .iter()
-                .find(|other| other.trust_domain() == bundle.trust_domain());
             BundleShown {
                 trust_domain: bundle.trust_domain().to_string(),
                 x509_pem: pem::encode_certs(&roots),
-                // What we wrote ourselves is JSON; a domain without token keys has null.
-                jwks: keys
-                    .and_then(|keys| serde_json::from_slice(&keys.to_jwks_json()).ok())
-                    .unwrap_or_default(),
+                jwks: keys(&jwt, bundle.trust_domain(), Bundle::to_jwks_json),
+                wit_jwks: keys(&wit, bundle.trust_domain(), Bundle::to_wit_jwks_json),
             }
         })
         .collect();

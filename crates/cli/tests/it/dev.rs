@@ -189,7 +189,47 @@ fn the_user_gets_an_identity_a_token_and_files() {
     ])
     .refused("SGWL007");
 
+    // A token that is bound to a key: with the proof an identity, without it nothing.
+    let audience = "https://orders.laptop.test";
+    let shown = dev.json(&["svid", "wit", "--audience", audience]);
+    let shown = &shown["svids"][0];
+    assert_eq!(shown["spiffe_id"], id.as_str());
+    assert!(shown.get("wit_svid_key").is_none() && shown.get("written").is_none());
+    let (wit, proof) = (
+        shown["wit_svid"].as_str().unwrap(),
+        shown["proof"].as_str().unwrap(),
+    );
+    let valid = dev.json(&["svid", "validate-wit", "--audience", audience, wit, proof]);
+    assert_eq!(valid["spiffe_id"], id.as_str());
+    assert!(valid["claims"].get("iss").is_none() && valid["claims"].get("aud").is_none());
+    let refused = |audience: &str, wit: &str, proof: &str| {
+        dev.run(&["svid", "validate-wit", "--audience", audience, wit, proof])
+    };
+    refused("https://other", wit, proof).refused("SGCK209");
+    refused(audience, wit, wit).refused("SGCK209");
+    dev.run(&["svid", "validate-jwt", "--audience", audience, wit])
+        .refused("SGWL009");
+    let headers = dev.run(&["svid", "wit", "--audience", audience]).out;
+    let names: Vec<_> = headers
+        .lines()
+        .map(|line| line.split(": ").next().unwrap())
+        .collect();
+    assert_eq!(names, ["workload-identity-token", "workload-proof-token"]);
+    assert_eq!(dev.run(&["svid", "wit"]).out.trim(), wit);
+    dev.run(&["svid", "wit", "--write", text(&out)]);
+    assert_eq!((mode("svid.jwk"), mode("svid.wit")), (0o600, 0o644));
+    assert_eq!(fs::read_to_string(out.join("svid.wit")).unwrap(), wit);
+    dev.run(&["svid", "wit", "--spiffe-id", "spiffe://laptop.test/other"])
+        .refused("SGWL007");
+
     let bundles = dev.json(&["svid", "bundle"]);
+    assert_eq!(
+        bundles["bundles"][0]["wit_jwks"]["keys"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
     assert_eq!(bundles["bundles"][0]["trust_domain"], "laptop.test");
     assert!(
         !bundles["bundles"][0]["jwks"]["keys"]

@@ -2,13 +2,16 @@
 //!
 //! A WIT-SVID alone says nothing about who sent it. [`validate_svid`] therefore gives an [`UnprovenWit`], which names
 //! nobody; only [`UnprovenWit::prove`] turns it, with a workload proof token by the key in `cnf`, into an identity.
+//! [`carried`] finds both in the headers of an HTTP request, and refuses a WIT-SVID that is sent as bearer token.
 //! The subject's trust domain chooses the bundle, and in it only keys published for WIT-SVIDs verify anything.
 
+mod carrier;
 mod error;
 mod proof;
 #[cfg(test)]
 mod tests;
 
+pub use carrier::{Carried, PROOF_HEADER, TOKEN_HEADER, carried};
 pub use error::{REGISTER, WitSvidError};
 pub use proof::{JTI_BYTES_MAX, PROOF_LIFE, PROOF_LIFE_MAX, ProofUse, SeenProofs, make_proof};
 

@@ -51,7 +51,7 @@ pub struct ValidJwt {
 }
 
 /// How many SVIDs or bundles one answer may have.
-const ITEMS_MAX: usize = 10_000;
+pub(crate) const ITEMS_MAX: usize = 10_000;
 
 impl X509Context {
     /// All identities; at least one. The first is the default.
@@ -174,8 +174,18 @@ pub(crate) fn read_jwt_bundles(answer: proto::JwtBundlesResponse) -> Result<Vec<
     by_domain(answer.bundles)?.into_iter().map(bundle).collect()
 }
 
-/// A key of a JWT bundle. Its use is known from where it came, and some endpoints leave it out.
 fn jwt_authority(jwk: &Jwk) -> Result<JwtAuthority, WorkloadError> {
+    let (kid, jwk) = with_use(jwk, "jwt-svid")?;
+    Ok(JwtAuthority {
+        kid,
+        jwk,
+        tainted: false,
+    })
+}
+
+/// A key of a bundle of keys for one `use_`, with its name. Its use is known from where it came, and some endpoints leave
+/// it out.
+pub(crate) fn with_use(jwk: &Jwk, use_: &str) -> Result<(String, Jwk), WorkloadError> {
     let kid = jwk
         .kid()
         .ok_or_else(|| WorkloadError::malformed("bundles", "has a key without kid"))?
@@ -186,17 +196,13 @@ fn jwt_authority(jwk: &Jwk) -> Result<JwtAuthority, WorkloadError> {
             let params = JwkParams {
                 kid: Some(kid.clone()),
                 alg: jwk.alg(),
-                use_: Some("jwt-svid".to_owned()),
+                use_: Some(use_.to_owned()),
             };
             Jwk::from_public_key(jwk.public_key(), params)
                 .map_err(|e| WorkloadError::malformed("bundles", e))?
         }
     };
-    Ok(JwtAuthority {
-        kid,
-        jwk,
-        tainted: false,
-    })
+    Ok((kid, jwk))
 }
 
 pub(crate) fn read_valid_jwt(answer: proto::ValidateJwtsvidResponse) -> Result<ValidJwt, WorkloadError> {
@@ -255,7 +261,7 @@ fn x509_bundle(trust_domain: TrustDomain, der: &[u8]) -> Result<Bundle, Workload
         .map_err(|e| WorkloadError::malformed("bundle", e))
 }
 
-fn by_domain<V: Into<Vec<u8>>>(
+pub(crate) fn by_domain<V: Into<Vec<u8>>>(
     bundles: HashMap<String, V>,
 ) -> Result<BTreeMap<TrustDomain, Vec<u8>>, WorkloadError> {
     if bundles.len() > ITEMS_MAX {

@@ -1,4 +1,5 @@
 use crate::answers::{self, JwtSvid, ValidJwt, X509Context};
+use crate::wit::{self, WitSvid};
 use crate::{Endpoint, WorkloadError};
 use signet_id::SpiffeId;
 use signet_proto::workload as proto;
@@ -136,6 +137,56 @@ impl WorkloadClient {
         Ok(JwtBundleStream(answer.into_inner()))
     }
 
+    /// The WIT-SVIDs of this process (incubating): every identity, or `id` alone.
+    ///
+    /// # Errors
+    /// As [`WorkloadClient::fetch_x509`].
+    pub async fn fetch_wit(&self, id: Option<&SpiffeId>) -> Result<Vec<WitSvid>, WorkloadError> {
+        self.watch_wit(id)
+            .await?
+            .next()
+            .await?
+            .ok_or(WorkloadError::Ended)
+    }
+
+    /// The same as a stream: a message at once and one at each change.
+    ///
+    /// # Errors
+    /// As [`WorkloadClient::fetch_x509`].
+    pub async fn watch_wit(&self, id: Option<&SpiffeId>) -> Result<WitStream, WorkloadError> {
+        let request = proto::WitsvidRequest {
+            spiffe_id: id.map(ToString::to_string).unwrap_or_default(),
+        };
+        Ok(WitStream(
+            self.0.clone().fetch_witsvid(request).await?.into_inner(),
+        ))
+    }
+
+    /// The WIT bundles that this process may verify with.
+    ///
+    /// # Errors
+    /// As [`WorkloadClient::fetch_x509`].
+    pub async fn fetch_wit_bundles(&self) -> Result<Vec<Bundle>, WorkloadError> {
+        self.watch_wit_bundles()
+            .await?
+            .next()
+            .await?
+            .ok_or(WorkloadError::Ended)
+    }
+
+    /// The same as a stream: a message at once and one at each change.
+    ///
+    /// # Errors
+    /// As [`WorkloadClient::fetch_x509`].
+    pub async fn watch_wit_bundles(&self) -> Result<WitBundleStream, WorkloadError> {
+        let answer = self
+            .0
+            .clone()
+            .fetch_wit_bundles(proto::WitBundlesRequest {})
+            .await?;
+        Ok(WitBundleStream(answer.into_inner()))
+    }
+
     /// Has the endpoint check `token`, which must be meant for `audience`.
     ///
     /// # Errors
@@ -172,6 +223,32 @@ impl JwtBundleStream {
     /// As [`WorkloadClient::fetch_x509`].
     pub async fn next(&mut self) -> Result<Option<Vec<Bundle>>, WorkloadError> {
         self.0.message().await?.map(answers::read_jwt_bundles).transpose()
+    }
+}
+
+/// Messages of the WIT-SVID stream; each replaces the one before.
+pub struct WitStream(tonic::Streaming<proto::WitsvidResponse>);
+
+impl WitStream {
+    /// The next message, with at least one identity; `None` where the stream has ended.
+    ///
+    /// # Errors
+    /// As [`WorkloadClient::fetch_x509`].
+    pub async fn next(&mut self) -> Result<Option<Vec<WitSvid>>, WorkloadError> {
+        self.0.message().await?.map(wit::read_wit_svids).transpose()
+    }
+}
+
+/// Messages of the WIT bundle stream; each replaces the one before.
+pub struct WitBundleStream(tonic::Streaming<proto::WitBundlesResponse>);
+
+impl WitBundleStream {
+    /// The next message; `None` where the stream has ended.
+    ///
+    /// # Errors
+    /// As [`WorkloadClient::fetch_x509`].
+    pub async fn next(&mut self) -> Result<Option<Vec<Bundle>>, WorkloadError> {
+        self.0.message().await?.map(wit::read_wit_bundles).transpose()
     }
 }
 

@@ -45,6 +45,12 @@ pub enum WorkloadError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A proof of possession could not be made.
+    #[error("make proof of possession: {reason}")]
+    Proof {
+        /// Why.
+        reason: String,
+    },
     /// The stream ended without a message.
     #[error("the stream ended before its first message")]
     Ended,
@@ -107,6 +113,11 @@ pub const REGISTER: &[Entry] = &[
         meaning: "the stream ended without a message",
         remedy: "try again; see the agent's log if it stays so",
     },
+    Entry {
+        code: "SGWL012",
+        meaning: "a proof of possession for a wit-svid could not be made",
+        remedy: "fetch the wit-svid and its key anew",
+    },
 ];
 
 impl Coded for WorkloadError {
@@ -119,6 +130,7 @@ impl Coded for WorkloadError {
             Self::Refused { .. } => "SGWL009",
             Self::Malformed { .. } => "SGWL010",
             Self::Ended => "SGWL011",
+            Self::Proof { .. } => "SGWL012",
         }
     }
 

@@ -1,9 +1,10 @@
 //! A client of the SPIFFE Workload API, for any Rust program.
 //!
-//! [`WorkloadClient`] makes the five X.509 and JWT calls. [`X509Source`] and [`JwtSource`] keep what they get up to
+//! [`WorkloadClient`] makes the seven calls. [`X509Source`], [`JwtSource`] and [`WitSource`] keep what they get up to
 //! date in the background, so that a program asks its source at each handshake and never thinks of rotation.
 //!
-//! Covers SPIFFE_Workload_Endpoint §4 (finding the endpoint) and SPIFFE_Workload_API §5 and §6. Checking SVIDs is
+//! Covers SPIFFE_Workload_Endpoint §4 (finding the endpoint) and SPIFFE_Workload_API §5 to §7, the last of which
+//! (WIT-SVIDs) is incubating. Checking SVIDs is
 //! `signet-check`'s part, TLS is `signet-tls`'s.
 //!
 //! ```no_run
@@ -18,13 +19,18 @@ mod answers;
 mod client;
 mod endpoint;
 mod error;
+mod follow;
 mod jwt_source;
 mod retry;
+mod wit;
+mod wit_source;
 mod x509_source;
 
 pub use answers::{JwtSvid, ValidJwt, X509Context, X509Svid};
-pub use client::{JwtBundleStream, WorkloadClient, X509Stream};
+pub use client::{JwtBundleStream, WitBundleStream, WitStream, WorkloadClient, X509Stream};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{REGISTER, WorkloadError};
 pub use jwt_source::JwtSource;
+pub use wit::WitSvid;
+pub use wit_source::WitSource;
 pub use x509_source::X509Source;

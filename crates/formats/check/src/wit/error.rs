@@ -66,6 +66,21 @@ pub enum WitSvidError {
     /// The proof was sent before.
     #[error("proof of possession was used before")]
     ProofRepeated,
+    /// A WIT-SVID stands in the `Authorization` header, as if it were a bearer token.
+    #[error("a wit-svid stands in the `authorization` header")]
+    Bearer,
+    /// One of the two headers came without the other.
+    #[error("the header `{header}` is missing")]
+    HeaderMissing {
+        /// Which one.
+        header: &'static str,
+    },
+    /// One of the two headers is there twice, or is no token.
+    #[error("the header `{header}` is there twice or is no token")]
+    HeaderForm {
+        /// Which one.
+        header: &'static str,
+    },
     /// More proofs within a minute than the verifier remembers.
     #[error("no room to remember one more proof of possession")]
     ManyProofs,
@@ -103,6 +118,9 @@ impl Coded for WitSvidError {
             Self::ProofLife { .. } => "SGCK211",
             Self::ProofRepeated => "SGCK212",
             Self::ManyProofs => "SGCK213",
+            Self::Bearer => "SGCK214",
+            Self::HeaderMissing { .. } => "SGCK215",
+            Self::HeaderForm { .. } => "SGCK216",
         }
     }
 
@@ -188,5 +206,20 @@ pub const REGISTER: &[Entry] = &[
         "SGCK213",
         "too many proofs of possession at a time",
         "try again within a minute, or give the verifier more room",
+    ),
+    entry(
+        "SGCK214",
+        "a wit-svid was sent as bearer token",
+        "send it in `workload-identity-token`, with a proof of its key in `workload-proof-token`",
+    ),
+    entry(
+        "SGCK215",
+        "a wit-svid came without proof of possession, or a proof without wit-svid",
+        "send the wit-svid in `workload-identity-token` and a new proof in `workload-proof-token`",
+    ),
+    entry(
+        "SGCK216",
+        "a header for a wit-svid or its proof is malformed",
+        "send each of the two headers once, with the token and nothing else",
     ),
 ];

@@ -473,7 +473,7 @@ fn only_the_subjects_own_bundle_is_asked() {
 #[test]
 fn every_error_is_registered() {
     assert_eq!(signet_fault::flaws(&[REGISTER, signet_jose::REGISTER]), []);
-    assert_eq!(REGISTER.len(), 13);
+    assert_eq!(REGISTER.len(), 16);
     assert!(!WitSvidError::ProofRepeated.remedy().is_empty());
 }
 
@@ -518,4 +518,79 @@ fn spiffe_75_77_a_proof_of_our_own_serves_once_for_one_service_and_one_token() {
         prove(&wit, &make(), AUDIENCE, late),
         Err(WitSvidError::Proof(JoseError::Expired { .. }))
     ));
+}
+
+#[test]
+fn spiffe_76_a_wit_svid_in_the_authorization_header_is_refused_whatever_else_is_there() {
+    let wit = token(&header(), &claims());
+    let proof = "p.p.p";
+    let find = |headers: &[(&'static str, String)]| {
+        carried(headers.iter().map(|(name, value)| (*name, value.as_bytes())))
+            .map(|found| found.map(|found| (found.token.to_owned(), found.proof.to_owned())))
+    };
+    let other_typ = |typ: &str| token(&with(header(), "typ", json!(typ)), &claims());
+    for value in [
+        format!("Bearer {wit}"),
+        format!("bearer  {wit}"),
+        format!("DPoP {wit}"),
+        wit.clone(),
+        format!("Bearer x, Bearer {wit}"),
+        format!("Bearer {}", other_typ("application/WIT+JWT")),
+    ] {
+        for name in ["authorization", "Authorization"] {
+            let alone = find(&[(name, value.clone())]);
+            assert_eq!(alone, Err(WitSvidError::Bearer), "{value}");
+            let both = [
+                (TOKEN_HEADER, wit.clone()),
+                (PROOF_HEADER, proof.to_owned()),
+                (name, value.clone()),
+            ];
+            assert_eq!(find(&both), Err(WitSvidError::Bearer));
+        }
+    }
+    // What others mean by the header is theirs.
+    for value in [
+        format!("Bearer {}", other_typ("JWT")),
+        "Basic dXNlcjpwYXNz".to_owned(),
+        "Bearer opaque".to_owned(),
+        String::new(),
+    ] {
+        assert_eq!(find(&[("authorization", value.clone())]), Ok(None), "{value}");
+        let both = [
+            (TOKEN_HEADER, wit.clone()),
+            ("Workload-Proof-Token", proof.to_owned()),
+            ("authorization", value),
+        ];
+        assert_eq!(find(&both), Ok(Some((wit.clone(), proof.to_owned()))));
+    }
+}
+
+#[test]
+fn spiffe_75_a_request_carries_a_wit_svid_with_a_proof_or_not_at_all() {
+    let find = |headers: &[(&'static str, &'static str)]| {
+        carried(headers.iter().map(|(name, value)| (*name, value.as_bytes()))).map(drop)
+    };
+    let missing = |header| Err(WitSvidError::HeaderMissing { header });
+    let form = |header| Err(WitSvidError::HeaderForm { header });
+    assert_eq!(find(&[]), Ok(()));
+    assert_eq!(find(&[("accept", "a")]), Ok(()));
+    assert_eq!(find(&[(TOKEN_HEADER, "a")]), missing(PROOF_HEADER));
+    assert_eq!(find(&[(PROOF_HEADER, "a")]), missing(TOKEN_HEADER));
+    let twice = [
+        (TOKEN_HEADER, "a"),
+        (PROOF_HEADER, "b"),
+        ("Workload-Identity-Token", "c"),
+    ];
+    assert_eq!(find(&twice), form(TOKEN_HEADER));
+    let twice = [(PROOF_HEADER, "a"), (TOKEN_HEADER, "b"), (PROOF_HEADER, "a")];
+    assert_eq!(find(&twice), form(PROOF_HEADER));
+    assert_eq!(
+        find(&[(TOKEN_HEADER, ""), (PROOF_HEADER, "b")]),
+        form(TOKEN_HEADER)
+    );
+    let long = vec![b'a'; signet_jose::TOKEN_BYTES_MAX + 1];
+    let found = carried([(TOKEN_HEADER, &long[..]), (PROOF_HEADER, b"b")]);
+    assert_eq!(found.map(drop), form(TOKEN_HEADER));
+    let found = carried([(TOKEN_HEADER, &b"a\xff"[..]), (PROOF_HEADER, b"b")]);
+    assert_eq!(found.map(drop), form(TOKEN_HEADER));
 }
