@@ -1,13 +1,17 @@
 //! The WIT methods: what they show, to whom, and over time.
 
 use crate::world::{Client, Domain, SpoilWit, World, entry, fetch_wit, first, next};
-use signet_check::wit::{SeenProofs, make_proof, validate_svid};
-use signet_jose::PrivateJwk;
+use signet_check::wit::{
+    PROOF_HEADER, SeenProofs, TOKEN_HEADER, WitSvidError, carried, make_proof, validate_svid,
+};
+use signet_crypto::{KeyKind, LocalKey};
+use signet_jose::{JwsAlgorithm, PrivateJwk};
 use signet_proto::agent::v1::Refusal;
 use signet_proto::workload::{WitBundlesRequest, Witsvid, WitsvidRequest, WitsvidResponse, X509svidRequest};
 use signet_testkit::START;
 use signet_time::UnixTime;
 use signet_trust::{Bundle, TrustView};
+use signet_workload::{Endpoint, WitSource};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -292,7 +296,7 @@ async fn nothing_is_issued_that_nobody_asked_for() {
 #[tokio::test]
 async fn a_wit_svid_that_was_not_asked_for_is_not_handed_out() {
     fn other_csr() -> Vec<u8> {
-        let key = signet_crypto::LocalKey::generate(signet_crypto::KeyKind::P256).expect("key");
+        let key = LocalKey::generate(KeyKind::P256).expect("key");
         signet_x509::make_csr(&key, None, &[]).expect("csr")
     }
     const LIFE: Duration = Duration::from_secs(60);
@@ -323,4 +327,62 @@ async fn a_wit_svid_that_was_not_asked_for_is_not_handed_out() {
         assert_eq!(status.code(), Code::Unavailable, "{what}");
         assert!(world.server.wit_issued.load(Ordering::SeqCst) > 0);
     }
+}
+
+/// As a program does it: a source that follows, and the headers of a request that a service checks.
+#[tokio::test]
+async fn spiffe_25_75_a_source_follows_rotation_and_its_requests_are_proven_once() {
+    let mut world = World::with(vec![short()]).await;
+    let endpoint = Endpoint::parse(&format!("unix://{}", world.socket().display())).expect("endpoint");
+    let source = WitSource::start(endpoint.clone()).await.expect("source");
+    let one = source.current();
+    let trust = || {
+        let bundles = source.bundles();
+        TrustView::new("a.test".parse().expect("domain")).with_bundle(bundles[0].clone())
+    };
+    let mut seen = SeenProofs::new(8);
+    let mut check = |headers: &[(&'static str, String)], now| {
+        let found = carried(headers.iter().map(|(name, value)| (*name, value.as_bytes())))?;
+        let found = found.expect("both headers");
+        let proven =
+            validate_svid(found.token, &trust(), now)?.prove(found.proof, AUDIENCE, &mut seen, now)?;
+        Ok::<_, WitSvidError>(proven.id.to_string())
+    };
+    let headers = one[0].headers(AUDIENCE, START).expect("headers");
+    assert_eq!(check(&headers, START).expect("proven"), "spiffe://a.test/a");
+    assert_eq!(
+        check(&headers, START),
+        Err(WitSvidError::ProofRepeated),
+        "sent again"
+    );
+    // Whoever stole the token has not its key.
+    let thief = LocalKey::generate(KeyKind::P256).expect("key");
+    let thief = PrivateJwk::new(thief, JwsAlgorithm::Es256).expect("key");
+    let forged = make_proof(&one[0].token, &thief, AUDIENCE, START).expect("proof");
+    let stolen = [(TOKEN_HEADER, one[0].token.clone()), (PROOF_HEADER, forged)];
+    assert!(matches!(check(&stolen, START), Err(WitSvidError::Proof(_))));
+    assert_eq!(
+        check(&stolen[..1], START),
+        Err(WitSvidError::HeaderMissing { header: PROOF_HEADER })
+    );
+
+    let (mut updates, mut bundles) = (source.updates(), source.bundle_updates());
+    world.pass(Duration::from_millis(11_100));
+    updates.wait_for(|count| *count == 2).await.expect("renewed");
+    let two = source.current();
+    assert_ne!(one[0].token, two[0].token);
+    let now = START + Duration::from_millis(11_100);
+    let headers = two[0].headers(AUDIENCE, now).expect("headers");
+    assert_eq!(check(&headers, now).expect("proven"), "spiffe://a.test/a");
+    world.server.domain.taint_wit();
+    world.publish(vec![short()]).await;
+    bundles.wait_for(|count| *count == 2).await.expect("new keys");
+    assert_eq!(source.bundles()[0].wit().len(), 2);
+
+    // Where the server issues none any more, a client is told not to ask again.
+    let domain = &world.server.domain;
+    let own = domain.bundle_of(vec![domain.x509_authority()], vec![domain.jwt_authority()]);
+    world.set_own_bundle(own).await;
+    let refused = WitSource::start(endpoint).await.map(drop).expect_err("none");
+    assert!(refused.is_final(), "{refused}");
 }
