@@ -28,6 +28,10 @@ pub const ALL: &[Scenario] = &[
         run: python_across_rotation,
     },
     Scenario {
+        name: "python-bound-tokens",
+        run: python_bound_tokens,
+    },
+    Scenario {
         name: "openssl-x509-strict",
         run: openssl_x509_strict,
     },
@@ -128,6 +132,18 @@ fn python_across_rotation() -> Result<String, Failure> {
         "2",
         "90",
     ]))?;
+    summary(&output.stdout)
+}
+
+/// PyPI `grpcio`, `PyJWT` and `joserfc`: WIT-SVIDs across a renewal, proven to our own verifier, and worth nothing without
+/// their key.
+fn python_bound_tokens() -> Result<String, Failure> {
+    let fleet = Fleet::start()?;
+    let id = fleet.entitle("/bound", "20s")?;
+    let output = run(Command::new(python()?)
+        .arg(script("bound_tokens.py"))
+        .args([&fleet.workload_api, &id])
+        .arg(crate::binary()?))?;
     summary(&output.stdout)
 }
 
