@@ -5,10 +5,11 @@ use signet_check::x509::verify_svid;
 use signet_crypto::{KeyKind, LocalKey};
 use signet_feed::bundle_from_proto;
 use signet_id::SpiffeId;
+use signet_jose::base64url;
 use signet_keys::{JwtAlgorithm, X509Algorithm};
 use signet_proto::agent::v1::issue_answer::Outcome;
 use signet_proto::agent::v1::issue_item::Wish;
-use signet_proto::agent::v1::{IssueItem, IssueRequest, JwtWish, X509Wish};
+use signet_proto::agent::v1::{IssueItem, IssueRequest, JwtWish, WitWish, X509Wish};
 use signet_server::{Config, InitOptions, init};
 use signet_time::Clock as _;
 use signet_trust::TrustView;
@@ -43,6 +44,8 @@ async fn a_server_of_every_algorithm_is_made_and_serves_over_mutual_tls() {
         let mut wishes = vec![Wish::Jwt(JwtWish {
             audience: vec!["a".into()],
         })];
+        let csr = make_csr(&LocalKey::generate(KeyKind::P256).unwrap(), None, &[]).unwrap();
+        wishes.push(Wish::Wit(WitWish { csr: csr.into() }));
         for kind in LEAVES {
             let csr = make_csr(&LocalKey::generate(kind).unwrap(), None, &[]).unwrap();
             wishes.push(Wish::X509(X509Wish { csr: csr.into() }));
@@ -56,12 +59,18 @@ async fn a_server_of_every_algorithm_is_made_and_serves_over_mutual_tls() {
         };
         let mut client = node.connect(&server.addresses().agents.to_string());
         let answers = client.issue(request).await.unwrap().into_inner().answers;
-        let mut kinds = Vec::new();
+        let (mut kinds, mut signed_with) = (Vec::new(), Vec::new());
         for answer in answers {
             match answer.outcome.unwrap() {
                 Outcome::Jwt(issued) => {
                     let verified = validate_svid(&issued.token, "a", &view, Wall.now()).unwrap();
                     assert_eq!(verified.id, SpiffeId::new(&domain(), "/w").unwrap(), "{jwt:?}");
+                    signed_with.push(header(&issued.token)["alg"].clone());
+                }
+                Outcome::Wit(issued) => {
+                    let header = header(&issued.token);
+                    assert_eq!(header["typ"], "wit+jwt");
+                    signed_with.push(header["alg"].clone());
                 }
                 Outcome::X509(issued) => {
                     let chain: Vec<_> = issued.chain.iter().map(|der| Der::from(der.to_vec())).collect();
@@ -74,7 +83,17 @@ async fn a_server_of_every_algorithm_is_made_and_serves_over_mutual_tls() {
             }
         }
         assert_eq!(kinds, LEAVES);
+        assert_eq!(signed_with.len(), 2);
+        assert_eq!(
+            signed_with[0], signed_with[1],
+            "one setting for both kinds of token"
+        );
         server.shutdown();
         server.finished().await.unwrap();
     }
+}
+
+fn header(token: &str) -> serde_json::Value {
+    let bytes = base64url::decode(token.split('.').next().unwrap()).unwrap();
+    serde_json::from_slice(&bytes).unwrap()
 }
