@@ -4,7 +4,7 @@ use crate::laws::{comes_back, is_fit_to_print, text};
 use signet_crypto::{LocalKey, PublicKey};
 use signet_id::{Selector, SpiffeId, TrustDomain};
 use signet_jose::strict_json::{self, Limits};
-use signet_jose::{Jwk, JwkSet};
+use signet_jose::{Jwk, JwkSet, PrivateJwk};
 use signet_time::{UnixTime, format_duration, parse_duration};
 use signet_trust::Bundle;
 use signet_x509::{Certificate, pem};
@@ -128,5 +128,12 @@ pub(crate) fn keys(bytes: &[u8]) {
     if let Ok(key) = LocalKey::from_pkcs8(bytes) {
         let again = key.to_pkcs8().and_then(|der| LocalKey::from_pkcs8(der.expose()));
         assert!(again.is_ok_and(|again| again.public_key() == key.public_key()));
+    }
+    match PrivateJwk::parse(bytes) {
+        Ok(jwk) => {
+            let again = jwk.to_text().and_then(|text| PrivateJwk::parse(text.expose()));
+            assert!(again.is_ok_and(|again| again.to_public() == jwk.to_public()));
+        }
+        Err(error) => is_fit_to_print(&error),
     }
 }

@@ -89,7 +89,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "keys",
-        about: "public keys in SPKI, private keys in PKCS #8",
+        about: "public keys in SPKI, private keys in PKCS #8 and as JWK",
         corpus: &[Files("keys", "", ".p8")],
         laws: forms::keys,
     },

@@ -594,3 +594,76 @@ fn spiffe_75_a_request_carries_a_wit_svid_with_a_proof_or_not_at_all() {
     let found = carried([(TOKEN_HEADER, &b"a\xff"[..]), (PROOF_HEADER, b"b")]);
     assert_eq!(found.map(drop), form(TOKEN_HEADER));
 }
+
+#[test]
+fn token_r5_a_wit_counts_with_a_proof_of_its_key_about_it_for_us_for_a_minute_and_once() {
+    let wit = token(&header(), &claims());
+    let alone = carried([(TOKEN_HEADER, wit.as_bytes())]);
+    assert_eq!(alone, Err(WitSvidError::HeaderMissing { header: PROOF_HEADER }));
+    let good = || proof_claims(&wit, "p");
+    prove(&wit, &proof_header(), &good(), &HOLDER).unwrap();
+    let cases = [
+        (proof_header(), good(), &*JWT, "SGCK209"),
+        (
+            with(proof_header(), "typ", json!("wit+jwt")),
+            good(),
+            &*HOLDER,
+            "SGCK209",
+        ),
+        (
+            proof_header(),
+            with(good(), "aud", json!("https://other")),
+            &*HOLDER,
+            "SGCK209",
+        ),
+        (
+            proof_header(),
+            with(good(), "jti", Value::Null),
+            &*HOLDER,
+            "SGCK209",
+        ),
+        (
+            proof_header(),
+            with(good(), "ath", json!("x")),
+            &*HOLDER,
+            "SGCK209",
+        ),
+        (
+            proof_header(),
+            with(good(), "tth", json!("x")),
+            &*HOLDER,
+            "SGCK209",
+        ),
+        (
+            proof_header(),
+            with(good(), "wth", json!("x")),
+            &*HOLDER,
+            "SGCK210",
+        ),
+        (
+            proof_header(),
+            with(good(), "exp", json!(NOW_S + 66)),
+            &*HOLDER,
+            "SGCK211",
+        ),
+    ];
+    for (header, claims, key, code) in cases {
+        let error = prove(&wit, &header, &claims, key).unwrap_err();
+        assert_eq!(error.code(), code, "{claims}: {error}");
+    }
+    let mut seen = SeenProofs::new(8);
+    let mut again = || {
+        let unproven = check(&wit).unwrap();
+        unproven
+            .prove(&proof(&wit, "p"), AUDIENCE, &mut seen, NOW)
+            .map(drop)
+    };
+    assert_eq!((again(), again()), (Ok(()), Err(WitSvidError::ProofRepeated)));
+    // A key for JWT-SVIDs verifies none, whatever name it goes by.
+    let by_jwt_key = |kid: &str| {
+        let header = with(header(), "kid", json!(kid));
+        check(&sign(&header, &claims(), &JWT, JwsAlgorithm::Es256)).map(drop)
+    };
+    assert!(matches!(by_jwt_key("j"), Err(WitSvidError::UnknownKey { .. })));
+    assert_eq!(by_jwt_key("w"), Err(WitSvidError::Token(JoseError::Signature)));
+}
