@@ -43,7 +43,7 @@ const READINGS: usize = 6_000;
 const BYTES: usize = 2 << 20;
 
 fn changed(target: &Target, readings: usize) -> Result<(), String> {
-    let seeds = target.seeds().expect("seeds");
+    let seeds = target.seeds().map_err(|e| e.to_string())?;
     let seeds: Vec<_> = seeds.into_iter().map(|seed| seed.bytes).collect();
     let mut changes = Changes::new(target.name);
     let mut left = BYTES;
