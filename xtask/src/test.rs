@@ -54,6 +54,11 @@ const PHASES: &[Phase] = &[
         run: tests,
     },
     Phase {
+        name: "systemd",
+        about: "callers in units of the systemd that runs this machine",
+        run: systemd,
+    },
+    Phase {
         name: "interop",
         about: "foreign clients against the built binary",
         run: interop,
@@ -93,11 +98,15 @@ pub(crate) fn run(root: &Path, names: &[&str]) -> Result<(), Failure> {
         let start = Instant::now();
         let outcome = (phase.run)(root);
         let seconds = start.elapsed().as_secs_f32();
-        let word = if outcome.is_ok() { "ok" } else { "FAILED" };
-        if let Err(error) = outcome {
-            eprintln!("{}: {error}", phase.name);
-            failed.push(phase.name);
-        }
+        let word = match outcome {
+            Ok(()) => "ok".to_owned(),
+            Err(error) if error.is::<NotRun>() => error.to_string(),
+            Err(error) => {
+                eprintln!("{}: {error}", phase.name);
+                failed.push(phase.name);
+                "FAILED".to_owned()
+            }
+        };
         println!("== {}: {word} in {seconds:.1} s", phase.name);
         lines.push(format!("{:8} {seconds:7.1} s  {word}", phase.name));
     }
@@ -153,6 +162,38 @@ fn tests(root: &Path) -> Result<(), Failure> {
     ]))?;
     // nextest leaves the examples in documentation to cargo.
     run::shown(&mut command(&["test", "--doc", "--quiet"]))
+}
+
+/// What this machine cannot show, however it is set up: told in the summary, and no failure.
+#[derive(Debug)]
+struct NotRun(&'static str);
+
+impl std::fmt::Display for NotRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NOT RUN: {}", self.0)
+    }
+}
+
+impl std::error::Error for NotRun {}
+
+fn systemd(root: &Path) -> Result<(), Failure> {
+    if !Path::new("/run/systemd/system").exists() {
+        return Err(NotRun("PID 1 is not systemd").into());
+    }
+    run::shown(
+        run::cargo()
+            .current_dir(root)
+            .env("SIGNET_TEST_SYSTEMD", "1")
+            .args([
+                "test",
+                "--locked",
+                "-p",
+                "signet-agent",
+                "--test",
+                "it",
+                "systemd::live_",
+            ]),
+    )
 }
 
 fn interop(root: &Path) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! The facts that our attestors state, and the form of each: the one list that both who states a fact and who asks
 //! for one go by, so that nobody can ask for what can never be stated.
 
-use crate::{Selector, SelectorError};
+use crate::{Selector, SelectorError, unit_name};
 use core::fmt::Display;
 
 /// A kind of fact about a process, such as `unix:uid`.
@@ -23,6 +23,10 @@ enum Form {
     Path,
     /// 64 lower-case hexadecimal digits.
     Sha256,
+    /// The name of a systemd unit that processes run in.
+    Unit,
+    /// The name of a systemd slice.
+    Slice,
 }
 
 /// What is wrong with a selector whose kind is one of ours.
@@ -70,9 +74,15 @@ impl Fact {
     pub const UNIX_PATH: Self = Self::new("unix", "path", Form::Path);
     /// What is in that executable.
     pub const UNIX_SHA256: Self = Self::new("unix", "sha256", Form::Sha256);
+    /// The unit of the system that it runs in.
+    pub const SYSTEMD_UNIT: Self = Self::new("systemd", "unit", Form::Unit);
+    /// A slice that this unit lies in.
+    pub const SYSTEMD_SLICE: Self = Self::new("systemd", "slice", Form::Slice);
+    /// The unit of its user's own manager that it runs in.
+    pub const SYSTEMD_USER_UNIT: Self = Self::new("systemd", "user-unit", Form::Unit);
 
     /// Every fact there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::UNIX_UID,
         Self::UNIX_GID,
         Self::UNIX_USER,
@@ -81,6 +91,9 @@ impl Fact {
         Self::UNIX_SUPPLEMENTARY_GROUP,
         Self::UNIX_PATH,
         Self::UNIX_SHA256,
+        Self::SYSTEMD_UNIT,
+        Self::SYSTEMD_SLICE,
+        Self::SYSTEMD_USER_UNIT,
     ];
 
     const fn new(kind: &'static str, key: &'static str, form: Form) -> Self {
@@ -153,6 +166,8 @@ impl Form {
             Self::Sha256 => {
                 value.len() == 64 && value.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
             }
+            Self::Unit => unit_name::is_unit(value),
+            Self::Slice => unit_name::is_slice(value),
         }
     }
 
@@ -162,6 +177,10 @@ impl Form {
             Self::Name => "a name",
             Self::Path => "a whole path, beginning with `/` and without `//`, `.` and `..`",
             Self::Sha256 => "64 lower-case hexadecimal digits",
+            Self::Unit => {
+                "a whole unit name that ends in `.service`, `.scope`, `.socket`, `.mount` or `.swap`, escaped as systemd shows it"
+            }
+            Self::Slice => "a whole slice name that ends in `.slice`, other than the root's",
         }
     }
 }
@@ -187,6 +206,13 @@ mod tests {
             ("unix:supplementary_group:video", Fact::UNIX_SUPPLEMENTARY_GROUP),
             ("unix:path:/usr/bin/a:b", Fact::UNIX_PATH),
             (&format!("unix:sha256:{hash}"), Fact::UNIX_SHA256),
+            ("systemd:unit:getty@tty1.service", Fact::SYSTEMD_UNIT),
+            ("systemd:unit:dbus-:1.2-a.B@0.service", Fact::SYSTEMD_UNIT),
+            ("systemd:slice:system-getty.slice", Fact::SYSTEMD_SLICE),
+            (
+                r"systemd:user-unit:app-org.a\x2db-7.scope",
+                Fact::SYSTEMD_USER_UNIT,
+            ),
         ] {
             assert_eq!(check(text), Ok(Some(fact)), "{text}");
         }
@@ -223,6 +249,16 @@ mod tests {
                 "{text}"
             );
         }
+        for unit in [
+            "unit:nginx",
+            "unit:system.slice",
+            "unit:getty@.service",
+            "slice:-.slice",
+            "user-unit:",
+        ] {
+            let text = format!("systemd:{unit}");
+            assert!(matches!(check(&text), Err(FactError::Value { .. })), "{text}");
+        }
         let error = check("unix:uuid:1000").unwrap_err();
         assert!(matches!(error, FactError::Key { .. }));
         assert!(error.to_string().contains("`uid`, `gid`"), "{error}");
@@ -232,7 +268,7 @@ mod tests {
         #[test]
         fn a_stated_fact_is_always_accepted_and_is_itself(n in 0..Fact::ALL.len(), text in "\\PC{0,80}", number: u32) {
             let fact = Fact::ALL[n];
-            for value in [text, number.to_string(), format!("/opt/{number}"), format!("{number:064x}")] {
+            for value in [text, number.to_string(), format!("/opt/{number}"), format!("{number:064x}"), format!("a-{number}.slice"), format!("a@{number}.service")] {
                 if let Some(selector) = fact.stated(&value) {
                     prop_assert_eq!(Fact::check(&selector), Ok(Some(fact)));
                     let written = format!("{}:{}:{}", fact.kind, fact.key, value);

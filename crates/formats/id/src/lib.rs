@@ -17,6 +17,7 @@ mod fact;
 mod selector;
 mod spiffe_id;
 mod trust_domain;
+pub mod unit_name;
 
 pub use fact::{Fact, FactError};
 pub use selector::{Selector, SelectorError};

@@ -70,6 +70,14 @@ impl Giver {
             .expect("go on");
     }
 
+    /// Returns once it executes another program than this one.
+    pub(crate) fn await_exec(&self) {
+        let own = std::env::current_exe().expect("own path");
+        while self.executes().is_none_or(|exe| exe == own) {
+            std::thread::yield_now();
+        }
+    }
+
     /// What it executes; nothing for the moment in which it changes that.
     pub(crate) fn executes(&self) -> Option<PathBuf> {
         std::fs::read_link(format!("/proc/{}/exe", self.child.id())).ok()

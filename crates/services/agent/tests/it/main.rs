@@ -17,6 +17,7 @@ mod renewal;
 mod site;
 mod streams;
 mod svids;
+mod systemd;
 mod upstream;
 mod wit;
 mod world;
