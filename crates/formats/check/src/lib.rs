@@ -4,10 +4,15 @@
 //! kinds of SVID are checked against the bundle of their own trust domain and nothing else; there is no way to hand
 //! over "any authority". Time is an argument.
 //!
-//! Proof of possession is not checked here for certificates, where it is the TLS handshake (`signet-tls`). A WIT-SVID
+//! [`machine`] is apart from all these: a certificate of an operator's own authority names a machine and nobody of any trust
+//! domain.
+//!
+//! Proof of possession is not checked here for SVIDs' certificates, where it is the TLS handshake (`signet-tls`). A WIT-SVID
 //! names nobody before it: [`wit::UnprovenWit::prove`].
 
 pub mod jwt;
+pub mod machine;
+mod path;
 mod subject;
 pub mod wit;
 pub mod x509;
@@ -17,7 +22,10 @@ use signet_fault::Entry;
 /// This crate's error codes.
 pub const REGISTER: &[Entry] = &JOINED;
 
-const JOINED: [Entry; TOKENS.len() + x509::REGISTER.len()] = join(x509::REGISTER, &TOKENS);
+const JOINED: [Entry; TOKENS.len() + CERTIFICATES.len()] = join(&CERTIFICATES, &TOKENS);
+
+const CERTIFICATES: [Entry; x509::REGISTER.len() + machine::REGISTER.len()] =
+    join(x509::REGISTER, machine::REGISTER);
 
 const TOKENS: [Entry; jwt::REGISTER.len() + wit::REGISTER.len()] = join(jwt::REGISTER, wit::REGISTER);
 

@@ -1,14 +1,13 @@
 //! From a leaf to an anchor of one bundle.
 
 use super::{X509SvidError, check_key, parse};
-use rustls_pki_types::{CertificateDer, TrustAnchor};
+use crate::path;
+use rustls_pki_types::CertificateDer;
 use signet_time::UnixTime;
 use signet_trust::Bundle;
 use signet_x509::Certificate;
-use std::time::Duration;
 use webpki::{
-    EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
-    RequiredEkuNotFoundContext, VerifiedPath,
+    Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
 };
 
 /// Builds and verifies a path from `leaf` over `behind` to an authority of `bundle`.
@@ -20,41 +19,18 @@ pub(super) fn verify(
 ) -> Result<(), X509SvidError> {
     let authorities = parse_authorities(bundle);
     check_behind(behind, &authorities)?;
-    let usable: Vec<(TrustAnchor<'_>, &Certificate)> = authorities
+    let mut usable = authorities
         .iter()
         .filter(|authority| !is_tainted(authority.certificate.spki_der(), &authorities))
-        .filter(|authority| may_anchor(&authority.certificate, now))
-        .filter_map(|authority| {
-            let certificate = &authority.certificate;
-            webpki::anchor_from_trusted_cert(certificate.der())
-                .ok()
-                .map(|anchor| (anchor, certificate))
-        })
-        .collect();
-    if usable.is_empty() {
+        .map(|authority| &authority.certificate)
+        .filter(|certificate| path::may_anchor(certificate, now))
+        .peekable();
+    if usable.peek().is_none() {
         return Err(X509SvidError::EmptyBundle {
             trust_domain: bundle.trust_domain().clone(),
         });
     }
-    let anchors: Vec<TrustAnchor<'_>> = usable.iter().map(|(anchor, _)| anchor.clone()).collect();
-    let fits = |path: &VerifiedPath<'_>| {
-        let anchor = usable.iter().find(|(anchor, _)| anchor == path.anchor());
-        fits_path_length(anchor.map(|(_, certificate)| *certificate), path)
-    };
-    let refused = |error| refusal(error, bundle);
-    EndEntityCert::try_from(leaf)
-        .map_err(refused)?
-        .verify_for_usage(
-            webpki::ALL_VERIFICATION_ALGS,
-            &anchors,
-            behind,
-            rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs())),
-            ForTls,
-            None,
-            Some(&fits),
-        )
-        .map_err(refused)?;
-    Ok(())
+    path::verify(leaf, behind, usable, ForTls, now).map_err(|error| refusal(error, bundle))
 }
 
 struct Authority {
@@ -86,7 +62,7 @@ fn is_tainted(spki: &[u8], authorities: &[Authority]) -> bool {
 fn check_behind(behind: &[CertificateDer<'_>], authorities: &[Authority]) -> Result<(), X509SvidError> {
     for (index, der) in (1..).zip(behind) {
         let certificate = parse(index, der)?;
-        if !may_sign(&certificate) {
+        if !path::may_sign(&certificate) {
             return Err(X509SvidError::NotAnAuthority { index });
         }
         if is_tainted(certificate.spki_der(), authorities) {
@@ -95,33 +71,6 @@ fn check_behind(behind: &[CertificateDer<'_>], authorities: &[Authority]) -> Res
         check_key(index, &certificate)?;
     }
     Ok(())
-}
-
-fn may_sign(certificate: &Certificate) -> bool {
-    certificate.is_ca() && certificate.key_usage().is_some_and(|usage| usage.key_cert_sign)
-}
-
-/// The path builder takes name, key and constraints from an anchor and nothing else; the rest is looked at here.
-fn may_anchor(certificate: &Certificate, now: UnixTime) -> bool {
-    let now = now.floor_secs();
-    let is_valid = certificate.not_before() <= now && now <= certificate.not_after();
-    may_sign(certificate) && is_valid && certificate.public_key().is_ok()
-}
-
-/// The anchor's path length, which the path builder does not know. Self-issued certificates do not count
-/// (RFC 5280 §6.1.4).
-fn fits_path_length(anchor: Option<&Certificate>, path: &VerifiedPath<'_>) -> Result<(), Error> {
-    let anchor = anchor.ok_or(Error::UnknownIssuer)?;
-    let between = path
-        .intermediate_certificates()
-        .filter(|c| c.subject() != c.issuer())
-        .count();
-    match anchor.basic_constraints().and_then(|c| c.path_len) {
-        Some(max) if between > usize::try_from(max).unwrap_or(usize::MAX) => {
-            Err(Error::PathLenConstraintViolated)
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Extended key usage, where a certificate has any, must allow one of the two ends of TLS: an SVID serves for both,
