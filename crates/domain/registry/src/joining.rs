@@ -181,6 +181,59 @@ impl Registry {
         Ok(Binding::Commit(Box::new(batch)))
     }
 
+    /// The node `id`, which proved itself by a machine certificate, with the public key `key` from now on. `why` names
+    /// the certificate, for the log.
+    ///
+    /// The certificate proves the same node again and again: with the same key nothing changes; with another one, as
+    /// after a node lost its state, what was issued to the earlier one is void. A banned node stays out. An evicted one
+    /// is forgotten as any other and may prove itself anew.
+    ///
+    /// # Errors
+    /// [`RegistryError::NodeBanned`]; [`RegistryError::IdentityOfEntry`] and [`RegistryError::IdentityOfNode`] where the
+    /// identity is somebody else's; what a commit can meet.
+    pub async fn attest_with_certificate(
+        &self,
+        id: &SpiffeId,
+        key: &PublicKey,
+        why: &str,
+        now: UnixTime,
+    ) -> Result<Arc<Node>, RegistryError> {
+        let key = key.fingerprint();
+        for _ in 0..ATTEMPTS {
+            let known = self.read(|state| certified(state, id))?;
+            if let Some(node) = known.clone().filter(|node| node.public_key_sha256 == key) {
+                return Ok(node);
+            }
+            let node = Node {
+                id: id.clone(),
+                public_key_sha256: key,
+                attestor: X509POP.to_owned(),
+                join_token: None,
+                attested_at: now,
+                svid: None,
+                banned: None,
+                seq: signet_store::Seq::ZERO,
+            };
+            let batch = Batch::new(Origin::new(id.as_str(), why, now))
+                .with(put_node(&node))
+                .expecting(Expect {
+                    kind: NODE,
+                    key: Node::key(id),
+                    seq: known.map(|node| node.seq),
+                });
+            let landed = |state: &RegistryState| {
+                let found = state.node(id);
+                found.is_some_and(|found| found.public_key_sha256 == key && found.attested_at == now)
+            };
+            match self.settle(batch, landed).await {
+                // The next round finds it done, or says why it is not.
+                Ok(()) | Err(RegistryError::Changed) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Err(RegistryError::Contended { attempts: ATTEMPTS })
+    }
+
     /// The node `id`, if `key`, of which the caller proved that it holds the private half, is its newest.
     ///
     /// This is how a node comes back whose SVID opens no door any more. It changes nothing: the node remains as it
@@ -373,6 +426,21 @@ enum Binding {
     Done(Arc<Node>),
     Commit(Box<Batch>),
 }
+
+/// The node that a machine certificate proved to be `id` before, if that may be.
+fn certified(state: &RegistryState, id: &SpiffeId) -> Result<Option<Arc<Node>>, RegistryError> {
+    if state.is_identity_of_entry(id) {
+        return Err(RegistryError::IdentityOfEntry { id: id.clone() });
+    }
+    match state.node(id) {
+        Some(node) if node.banned.is_some() => Err(RegistryError::NodeBanned { id: id.clone() }),
+        Some(node) if node.attestor != X509POP => Err(RegistryError::IdentityOfNode { id: id.clone() }),
+        known => Ok(known.cloned()),
+    }
+}
+
+/// What nodes are attested by that proved themselves with a machine certificate.
+const X509POP: &str = "x509pop";
 
 fn token_key(hash: &[u8; 32]) -> Bytes {
     Bytes::copy_from_slice(hash)

@@ -13,7 +13,7 @@ pub struct Node {
     pub id: SpiffeId,
     /// SHA-256 of the SubjectPublicKeyInfo of its newest key.
     pub public_key_sha256: [u8; 32],
-    /// How it proved itself: `join`.
+    /// How it proved itself: `join`, or `x509pop` for a machine certificate.
     pub attestor: String,
     /// The join token it used.
     pub join_token: Option<TokenId>,

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use signet_id::{SpiffeId, TrustDomain};
 use signet_keys::{JwtAlgorithm, SealChoice, X509Algorithm};
 use signet_settings::{HostPort, ListenAddress, Report, SettingsError};
+use signet_surface_agents::{NodeTemplate, TemplateError};
 use signet_surface_publish::{PublicUrl, UrlError};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -57,8 +58,19 @@ pub struct Config {
     pub x509: X509Algorithm,
     /// What new JWT keys sign with.
     pub jwt: JwtAlgorithm,
+    /// Whose machines may join by their certificates; nobody's without.
+    pub x509pop: Option<Machines>,
     /// A constant label of every metric.
     pub site: Option<String>,
+}
+
+/// The machines that may join by their certificates, and what their nodes are called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machines {
+    /// PEM files with the certificates of their authorities.
+    pub ca: Vec<PathBuf>,
+    /// The path of their nodes.
+    pub path: NodeTemplate,
 }
 
 /// How the public port is reached from outside, and what it shows of itself.
@@ -110,6 +122,7 @@ impl Config {
             jwt_issuer: None,
             x509: X509Algorithm::default(),
             jwt: JwtAlgorithm::default(),
+            x509pop: None,
             site: None,
         }
     }
@@ -148,6 +161,8 @@ struct File {
     web: WebTable,
     #[serde(default)]
     svid: Svid,
+    #[serde(default)]
+    attest: AttestTable,
     #[serde(default)]
     metrics: MetricsTable,
 }
@@ -199,6 +214,35 @@ struct Svid {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct AttestTable {
+    x509pop: Option<X509PopTable>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct X509PopTable {
+    ca: Vec<PathBuf>,
+    path: Option<String>,
+}
+
+impl X509PopTable {
+    fn path(&self) -> Result<NodeTemplate, TemplateError> {
+        self.path
+            .as_deref()
+            .map_or(Ok(NodeTemplate::default()), NodeTemplate::parse)
+    }
+
+    fn into_machines(self) -> Machines {
+        Machines {
+            // The check refused every other one before.
+            path: self.path().unwrap_or_default(),
+            ca: self.ca,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct MetricsTable {
     site: Option<String>,
 }
@@ -240,6 +284,7 @@ impl File {
                 .as_deref()
                 .and_then(JwtAlgorithm::parse)
                 .unwrap_or_default(),
+            x509pop: self.attest.x509pop.map(X509PopTable::into_machines),
             site: self.metrics.site,
         }
     }
@@ -290,6 +335,9 @@ fn check(file: &File, report: &mut Report<'_>) {
         }
     }
     check_web(file, https, report);
+    if let Some(machines) = &file.attest.x509pop {
+        check_machines(machines, report);
+    }
     let everywhere = file.listen.agents.is_none_or(|a| a.0.ip().is_unspecified());
     if file.advertise.is_empty() && everywhere {
         report.at(
@@ -364,6 +412,24 @@ fn check_web(file: &File, https: u16, report: &mut Report<'_>) {
     }
 }
 
+fn check_machines(machines: &X509PopTable, report: &mut Report<'_>) {
+    if !(1..=CA_FILES_MAX).contains(&machines.ca.len()) {
+        report.at(
+            "attest.x509pop.ca",
+            format!("names 1 to {CA_FILES_MAX} files with the authorities of machines"),
+        );
+    }
+    if machines.ca.iter().any(|path| !path.is_absolute()) {
+        report.at(
+            "attest.x509pop.ca",
+            "has a path that is not whole, beginning with `/`",
+        );
+    }
+    if let Err(error) = machines.path() {
+        report.at("attest.x509pop.path", error.to_string());
+    }
+}
+
 /// Why tokens may not name `issuer` where there is discovery for `served`.
 pub(crate) fn other_issuer(issuer: &str, served: &str) -> String {
     format!(
@@ -374,3 +440,6 @@ pub(crate) fn other_issuer(issuer: &str, served: &str) -> String {
 
 /// How many addresses a join string holds.
 const ADVERTISE_MAX: usize = 16;
+
+/// How many files with authorities of machines are read.
+const CA_FILES_MAX: usize = 16;

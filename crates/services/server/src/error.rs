@@ -96,6 +96,15 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
+    /// A file with authorities of machines cannot be read.
+    #[error("file `{}` of attest.x509pop.ca cannot be read", path.display())]
+    MachinesFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A part of the server failed.
     #[error("{task}")]
     Part {
@@ -207,6 +216,11 @@ pub const REGISTER: &[Entry] = &[
         "check the path in [web], and that the server's user may read the file",
     ),
     entry(
+        "SGSV020",
+        "authorities of machines: file unreadable",
+        "check the paths in attest.x509pop.ca, and that the server's user may read the files",
+    ),
+    entry(
         "SGSV009",
         "server: task ended",
         "restart the server and report the log before it",
@@ -230,6 +244,7 @@ impl Coded for ServerError {
             Self::NotForDev { .. } => "SGSV012",
             Self::Issuer { .. } => "SGSV013",
             Self::WebFile { .. } => "SGSV014",
+            Self::MachinesFile { .. } => "SGSV020",
         }
     }
 

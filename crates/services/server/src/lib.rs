@@ -9,6 +9,7 @@ mod handle;
 mod health;
 mod identity;
 mod init;
+mod machines;
 mod reload;
 mod start;
 mod storage;
@@ -17,7 +18,7 @@ mod upkeep;
 mod watched;
 mod web;
 
-pub use config::{Config, Storage, Web, WebFiles};
+pub use config::{Config, Machines, Storage, Web, WebFiles};
 pub use error::{Cause, REGISTER, ServerError};
 pub use handle::{Addresses, Handle};
 pub use init::{InitOptions, InitSummary, init};

@@ -75,6 +75,7 @@ fn adopt(running: &mut Config, new: Config) -> Changes {
         jwt_issuer,
         x509,
         jwt,
+        x509pop,
         site,
     } = new;
     changes.keep("trust_domain", &running.trust_domain, &trust_domain);
@@ -96,6 +97,7 @@ fn adopt(running: &mut Config, new: Config) -> Changes {
     changes.keep("svid.jwt_issuer", &running.jwt_issuer, &jwt_issuer);
     changes.keep("svid.x509_alg", &running.x509, &x509);
     changes.keep("svid.jwt_alg", &running.jwt, &jwt);
+    changes.keep("attest.x509pop", &running.x509pop, &x509pop);
     changes.keep("metrics.site", &running.site, &site);
     changes
 }
@@ -173,6 +175,9 @@ spiffe_name = "spiffe.example.org"
 x509_alg = "ed25519"
 jwt_alg = "es384"
 jwt_issuer = "https://id.example.org/workload"
+[attest.x509pop]
+ca = ["/etc/signet/machines.pem"]
+
 [metrics]
 site = "lab"
 "#;
@@ -265,6 +270,7 @@ site = "lab"
                 &["svid.jwt_issuer"],
             ),
             ("\"lab\"", "\"field\"", &["metrics.site"]),
+            ("machines.pem", "others.pem", &["attest.x509pop"]),
             // What is left out is changed too.
             (
                 &format!(

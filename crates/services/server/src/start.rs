@@ -4,7 +4,7 @@ use crate::identity::OwnIdentity;
 use crate::storage::{self, Opened};
 use crate::upkeep::{self, Upkeep};
 use crate::web::{self, WebIdentity};
-use crate::{Config, Reloader, ServerError, trust};
+use crate::{Config, Reloader, ServerError, machines, trust};
 use arc_swap::ArcSwap;
 use core::time::Duration;
 use http::Extensions;
@@ -23,7 +23,9 @@ use signet_surface_agents::{Agents, Parts, Series};
 use signet_surface_publish::Publisher;
 use signet_telemetry::Metrics;
 use signet_time::SharedClock;
-use signet_tls::{ClientPolicy, LiveIdentity, ServerTls, SpiffeName, WebTls, peer_identity};
+use signet_tls::{
+    ClientPolicy, LiveIdentity, ServerTls, SpiffeName, TlsError, WebTls, channel_binding, peer_identity,
+};
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -75,6 +77,7 @@ impl Server {
         let listeners = listen(&config, group).await?;
         let url = web::public_url(&config.web, listeners.https.address());
         let issuer = web::jwt_issuer(&config, &url)?;
+        let x509pop = machines::x509pop(config.x509pop.clone()).await?;
         let opened = open(&config).await?;
         let domain = config.trust_domain.clone();
         let recorder = Recorder::new(Arc::clone(&opened.journal));
@@ -175,6 +178,7 @@ impl Server {
             clock: Arc::clone(&clock),
             shutdown: agents_stop.clone(),
             series: Series::new(&metrics),
+            x509pop,
             software: format!("signet {VERSION}"),
         });
         let seen = Arc::clone(&health);
@@ -240,9 +244,11 @@ impl Running {
             let (peer, mut extensions) = (peer_identity(connection), Extensions::new());
             if peer.spiffe_id().is_none() {
                 extensions.insert(STRANGER_AGE);
+                // What a machine that attests binds its proof to.
+                extensions.insert(channel_binding(connection)?);
             }
             extensions.insert(peer);
-            Ok::<_, Infallible>(extensions)
+            Ok::<_, TlsError>(extensions)
         };
         let anybody = |_: &rustls::ServerConnection| {
             let mut extensions = Extensions::new();

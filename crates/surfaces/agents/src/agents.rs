@@ -1,6 +1,6 @@
 use crate::metrics::{Kind, Outcome};
 use crate::peer::NodePeer;
-use crate::{AgentsError, REQUEST_BYTES_MAX, Series, attest, issue, sync};
+use crate::{AgentsError, REQUEST_BYTES_MAX, Series, X509Pop, attest, issue, sync};
 use signet_authority::{Authority, Context};
 use signet_decision::Action;
 use signet_feed::{MESSAGE_BYTES_MAX, Producer};
@@ -29,6 +29,8 @@ pub struct Parts {
     pub shutdown: CancellationToken,
     /// What is counted.
     pub series: Series,
+    /// Whose machines may attest by their certificates; nobody's without.
+    pub x509pop: Option<X509Pop>,
     /// The software's version, as it is told to agents.
     pub software: String,
 }
@@ -42,6 +44,7 @@ pub struct Agents {
     pub(crate) clock: SharedClock,
     pub(crate) shutdown: CancellationToken,
     pub(crate) series: Series,
+    pub(crate) x509pop: Option<Arc<X509Pop>>,
     pub(crate) software: Arc<str>,
     pub(crate) producer: Producer,
     /// The tasks behind streams.
@@ -71,6 +74,7 @@ impl Agents {
             clock: parts.clock,
             shutdown: parts.shutdown,
             series: parts.series,
+            x509pop: parts.x509pop.map(Arc::new),
             software: parts.software.into(),
             producer,
             streams: TaskTracker::new(),

@@ -1,6 +1,6 @@
-use crate::AgentsError;
 use crate::agents::Agents;
 use crate::peer::{self, NodePeer};
+use crate::{AgentsError, x509pop};
 use bytes::Bytes;
 use core::time::Duration;
 use signet_authority::{Profile, X509Request};
@@ -18,7 +18,7 @@ use tracing::info;
 /// How long a node's SVID lives. An agent renews at half of it.
 const NODE_TTL: Duration = Duration::from_secs(3_600);
 
-/// Proves a node, by a join token or as one that is known by its key, and gives it an SVID.
+/// Proves a node, by a join token, by a machine certificate or as one that is known by its key, and gives it an SVID.
 pub(crate) async fn attest(
     agents: &Agents,
     request: &Request<v1::AttestRequest>,
@@ -44,6 +44,10 @@ pub(crate) async fn attest(
             let id = SpiffeId::parse(&known.spiffe_id).map_err(AgentsError::NodeId)?;
             (agents.registry.attest_with_key(&id, &key)?, "known key")
         }
+        Some(Evidence::X509pop(machine)) => (
+            x509pop::attest(agents, request.extensions(), machine, &key, now).await?,
+            "machine certificate",
+        ),
         None => return Err(AgentsError::NoEvidence),
     };
     info!(%request_id, node = %node.id, by, software = theirs.software, "node attested");

@@ -1,6 +1,7 @@
 use crate::Series;
 use crate::metrics::Reason;
 use signet_authority::IssueError;
+use signet_check::machine::MachineError;
 use signet_fault::{Coded, Entry, chain, remedy_of};
 use signet_feed::FeedError;
 use signet_id::IdError;
@@ -47,11 +48,26 @@ pub enum AgentsError {
     #[error("the certificate request is for another key than the connection's certificate")]
     OtherKey,
     /// Nothing proves the node.
-    #[error("attest with a join token, or as a node that is known by its key")]
+    #[error("attest with a join token, with a machine certificate, or as a node that is known by its key")]
     NoEvidence,
     /// The node claims an identity that is none.
     #[error("`known_node.spiffe_id`")]
     NodeId(#[source] IdError),
+    /// The server takes no machine certificates.
+    #[error("this server takes no machine certificates: `attest.x509pop` is not set")]
+    NoMachines,
+    /// Too many attempts with machine certificates.
+    #[error("too many attempts with machine certificates: again in {retry_s} s")]
+    ManyAttempts {
+        /// Seconds until there is room.
+        retry_s: u64,
+    },
+    /// The connection has nothing that a proof could be bound to.
+    #[error("the connection has no channel binding")]
+    Unbound,
+    /// A machine did not prove itself.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
     /// The first message is missing.
     #[error("the first message is not a hello")]
     NoHello,
@@ -166,6 +182,21 @@ pub const REGISTER: &[Entry] = &[
         "agent: not a spiffe id",
         "send the identity that the node was given when it joined",
     ),
+    entry(
+        "SGAS020",
+        "agent: no machine certificates here",
+        "set `attest.x509pop.ca` on the server, or join with a join string",
+    ),
+    entry(
+        "SGAS021",
+        "agent: too many attempts with machine certificates",
+        "wait; the agent comes again by itself",
+    ),
+    entry(
+        "SGAS022",
+        "agent: connection without channel binding",
+        "report it with the server's log",
+    ),
 ];
 
 impl Coded for AgentsError {
@@ -185,6 +216,10 @@ impl Coded for AgentsError {
             Self::Stopping => "SGAS012",
             Self::Certificate(_) => "SGAS013",
             Self::NodeId(_) => "SGAS014",
+            Self::NoMachines => "SGAS020",
+            Self::ManyAttempts { .. } => "SGAS021",
+            Self::Unbound => "SGAS022",
+            Self::Machine(e) => e.code(),
             Self::Feed(e) => e.code(),
             Self::Csr(e) => e.code(),
             Self::Registry(e) => e.code(),
@@ -197,6 +232,7 @@ impl Coded for AgentsError {
 
     fn remedy(&self) -> Cow<'static, str> {
         match self {
+            Self::Machine(e) => e.remedy(),
             Self::Feed(e) => e.remedy(),
             Self::Csr(e) => e.remedy(),
             Self::Registry(e) => e.remedy(),
@@ -214,9 +250,14 @@ impl AgentsError {
     pub(crate) fn grpc_code(&self) -> Code {
         match self {
             Self::NoIdentity | Self::SvidExpired { .. } | Self::SvidSuperseded => Code::Unauthenticated,
-            Self::OnlyAttest | Self::NotAProof | Self::NotAdmitted { .. } | Self::OtherKey => {
-                Code::PermissionDenied
-            }
+            Self::OnlyAttest
+            | Self::NotAProof
+            | Self::NotAdmitted { .. }
+            | Self::OtherKey
+            | Self::NoMachines
+            | Self::Machine(_) => Code::PermissionDenied,
+            Self::ManyAttempts { .. } => Code::ResourceExhausted,
+            Self::Unbound => Code::Internal,
             Self::NoEvidence
             | Self::NodeId(_)
             | Self::NoHello
@@ -258,6 +299,7 @@ impl AgentsError {
             Self::SvidExpired { .. } | Self::SvidSuperseded => Reason::Svid,
             Self::NotAdmitted { .. } => Reason::Node,
             Self::OtherKey => Reason::Key,
+            Self::NoMachines | Self::Machine(_) => Reason::Machine,
             Self::Registry(
                 RegistryError::NodeBanned { .. }
                 | RegistryError::NodeUnknown { .. }

@@ -16,10 +16,12 @@ mod issue;
 mod metrics;
 mod peer;
 mod sync;
+mod x509pop;
 
 pub use agents::{Agents, Parts, service};
 pub use error::{AgentsError, REGISTER};
 pub use metrics::Series;
+pub use x509pop::{NodeTemplate, TemplateError, X509Pop};
 
 /// The longest message from an agent, in bytes: 256 certificate requests of 16 KiB.
 pub const REQUEST_BYTES_MAX: usize = 5 << 20;

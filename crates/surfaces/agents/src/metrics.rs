@@ -22,6 +22,7 @@ label! {
     /// Why an agent got nothing.
     pub enum Reason {
         NoIdentity = "no_identity", ProofOnly = "proof_only", Svid = "svid", Node = "node", Token = "token", Key = "key",
+        Machine = "machine",
         Other = "other",
     }
 }

@@ -28,11 +28,16 @@ pub(crate) enum Holder {
 
 impl Holder {
     pub(crate) fn network(address: IpAddr) -> Self {
-        Self::Network(match address.to_canonical() {
-            IpAddr::V4(address) => u64::from(u32::from(address)),
-            // No address of the internet lies in the network of the first 2^32 numbers.
-            IpAddr::V6(address) => u64::try_from(u128::from(address) >> 64).unwrap_or(u64::MAX),
-        })
+        Self::Network(network(address))
+    }
+}
+
+/// A number for an IPv4 address, or for the network of an IPv6 address.
+pub(crate) fn network(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(u32::from(address)),
+        // No address of the internet lies in the network of the first 2^32 numbers.
+        IpAddr::V6(address) => u64::try_from(u128::from(address) >> 64).unwrap_or(u64::MAX),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The accept loops, one connection's life, and the drain.
 
 use crate::authority::Walker;
-use crate::places::{Holder, Place, Places};
+use crate::places::{self, Holder, Place, Places};
 use crate::wire::Wire;
 use crate::work::{Answering, Work};
 use crate::{Limits, Protocol, TcpServer, UnixServer};
@@ -29,6 +29,14 @@ use tracing::{debug, info, warn};
 /// The address that a TCP connection came from; in the extensions of its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemoteAddr(pub SocketAddr);
+
+impl RemoteAddr {
+    /// Whose share something counts against that comes from there: the IPv4 address, or the IPv6 network of 64 bits.
+    #[must_use]
+    pub fn network(&self) -> u64 {
+        places::network(self.0.ip())
+    }
+}
 
 /// How long a connection may last. Put into the extensions by `identify` for peers that have no reason to stay: they
 /// must not take the places of those that have one.

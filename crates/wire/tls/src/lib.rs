@@ -25,5 +25,5 @@ mod web;
 pub use config::{ClientPolicy, ClientTls, ServerTls};
 pub use error::{REGISTER, TlsError, cause};
 pub use identity::LiveIdentity;
-pub use peer::{PeerIdentity, PeerRule, SERVER_PREFIX, peer_identity};
+pub use peer::{PeerIdentity, PeerRule, SERVER_PREFIX, channel_binding, peer_identity};
 pub use web::{SpiffeName, WebTls};

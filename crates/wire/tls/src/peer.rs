@@ -1,4 +1,6 @@
-use rustls::CommonState;
+use crate::TlsError;
+use rustls::{CommonState, ConnectionCommon};
+use signet_check::machine::Binding;
 use signet_check::x509::{VerifiedX509Svid, danger};
 use signet_crypto::PublicKey;
 use signet_id::{SpiffeId, TrustDomain};
@@ -94,4 +96,19 @@ pub fn peer_identity(connection: &CommonState) -> PeerIdentity {
             .map_or(PeerIdentity::None, PeerIdentity::ProofOfPossession);
     }
     danger::svid_of_verified_leaf(parsed.der()).map_or(PeerIdentity::None, PeerIdentity::Spiffe)
+}
+
+/// What stands for `connection` alone, the same at both of its ends: the channel binding `tls-exporter` (RFC 9266). The
+/// handshake must be complete.
+///
+/// Servers' and clients' connections both serve as `connection`. Only TLS 1.3 makes it unique, and nothing else is
+/// spoken here.
+///
+/// # Errors
+/// [`TlsError::Configuration`] before the handshake is complete.
+pub fn channel_binding<D>(connection: &ConnectionCommon<D>) -> Result<Binding, TlsError> {
+    connection
+        .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]))
+        .map(Binding)
+        .map_err(TlsError::Configuration)
 }

@@ -38,7 +38,7 @@ pub struct Node {
     /// SHA-256 of the public key's SubjectPublicKeyInfo.
     #[prost(bytes = "bytes", tag = "2")]
     pub public_key_sha256: ::prost::bytes::Bytes,
-    /// How it proved itself: `join`.
+    /// How it proved itself: `join` or `x509pop`.
     #[prost(string, tag = "3")]
     pub attestor: ::prost::alloc::string::String,
     /// The join token's public id; empty for other attestors.

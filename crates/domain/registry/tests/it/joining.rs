@@ -518,3 +518,93 @@ async fn a_sweep_removes_what_is_over_and_nothing_else() {
     assert_eq!(registry.sweep(START + NODE_KEPT).await.unwrap(), 2);
     assert!(registry.read(|s| s.nodes().is_empty()));
 }
+
+const FINGERPRINT: &str = "/signet/node/x509pop/0123";
+
+#[tokio::test]
+async fn a_machine_is_the_same_node_with_the_same_key_and_takes_its_place_with_another() {
+    let (log, registry) = empty().await;
+    let (id, first, second) = (id(FINGERPRINT), key(), key());
+    let later = START + TEN_MINUTES;
+    let node = registry
+        .attest_with_certificate(&id, &first, "test", START)
+        .await
+        .unwrap();
+    assert_eq!((node.attestor.as_str(), node.join_token), ("x509pop", None));
+    let head = log.load().await.unwrap().cursor;
+    let again = registry
+        .attest_with_certificate(&id, &first, "test", later)
+        .await
+        .unwrap();
+    assert_eq!(again, node);
+    assert_eq!(log.load().await.unwrap().cursor, head, "nothing was written");
+    let other = registry
+        .attest_with_certificate(&id, &second, "test", later)
+        .await
+        .unwrap();
+    assert_eq!(
+        (other.attested_at, other.public_key_sha256),
+        (later, second.fingerprint())
+    );
+
+    registry.ban_node(&id, "stolen", origin()).await.unwrap();
+    for key in [&first, &second] {
+        let error = registry
+            .attest_with_certificate(&id, key, "test", later)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, RegistryError::NodeBanned { .. }), "{error}");
+    }
+    registry.evict_node(&id, origin()).await.unwrap();
+    registry
+        .attest_with_certificate(&id, &second, "test", later)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_machine_takes_no_identity_that_is_somebody_elses() {
+    let (_, registry) = empty().await;
+    let made = registry
+        .create_join_token(&JoinTokenWish::default(), origin())
+        .await
+        .unwrap();
+    let joined = registry
+        .attest_with_token(&made.0.expose(), &key(), START)
+        .await
+        .unwrap();
+    let error = registry
+        .attest_with_certificate(&joined.id, &key(), "test", START)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RegistryError::IdentityOfNode { .. }), "{error}");
+    registry
+        .create(&[draft("/a", "unix:uid:1")], origin())
+        .await
+        .unwrap();
+    let error = registry
+        .attest_with_certificate(&id("/a"), &key(), "test", START)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RegistryError::IdentityOfEntry { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_machine_is_attested_once_whatever_becomes_of_the_commit() {
+    for fault in [Fault::Refused, Fault::Lost, Fault::Unanswered] {
+        let log = FaultyLog::new(Arc::new(MemoryLog::new()));
+        let registry = open(log.clone()).await;
+        let (id, key) = (id(FINGERPRINT), key());
+        log.plan(Op::Commit, 1, fault);
+        let outcome = registry.attest_with_certificate(&id, &key, "test", START).await;
+        match fault {
+            Fault::Refused => assert!(matches!(outcome, Err(RegistryError::Commit(_))), "{outcome:?}"),
+            Fault::Lost | Fault::Unanswered => assert!(outcome.is_ok(), "{fault:?}: {outcome:?}"),
+        }
+        let node = registry
+            .attest_with_certificate(&id, &key, "test", START)
+            .await
+            .unwrap();
+        assert_eq!(node.public_key_sha256, key.fingerprint());
+    }
+}

@@ -1,6 +1,7 @@
 use signet_fault::Coded as _;
 use signet_keys::{JwtAlgorithm, X509Algorithm};
 use signet_server::{Config, Storage, Web};
+use signet_surface_agents::NodeTemplate;
 use std::path::Path;
 
 const WHOLE: &str = r#"
@@ -28,6 +29,10 @@ x509_alg = "ed25519"
 jwt_alg = "ps256-3072"
 jwt_issuer = "https://signet.example.org/workload"
 
+[attest.x509pop]
+ca = ["/etc/signet/machines.pem"]
+path = "/signet/node/x509pop/{public_key}"
+
 [metrics]
 site = "lab"
 "#;
@@ -53,6 +58,10 @@ fn a_whole_file_is_read() {
     let issuer = "https://signet.example.org/workload";
     assert_eq!(config.jwt_issuer.as_deref(), Some(issuer));
     assert_eq!(config.site.as_deref(), Some("lab"));
+    let machines = config.x509pop.unwrap();
+    assert_eq!(machines.ca, [Path::new("/etc/signet/machines.pem")]);
+    let path = NodeTemplate::parse("/signet/node/x509pop/{public_key}").unwrap();
+    assert_eq!(machines.path, path);
     let Storage::Directory { dir, seal } = config.storage else {
         panic!("another storage");
     };
@@ -74,6 +83,12 @@ fn little_is_needed() {
     );
     assert_eq!(config.https, "0.0.0.0:8443".parse().unwrap());
     assert_eq!((config.jwt_issuer, config.web), (None, Web::default()));
+    assert_eq!(config.x509pop, None, "no machines unless somebody says whose");
+    let machines = format!("{least}\n[attest.x509pop]\nca = [\"/m.pem\"]");
+    let machines = Config::parse(&machines, Path::new("server.toml"))
+        .unwrap()
+        .x509pop;
+    assert_eq!(machines.unwrap().path, NodeTemplate::default());
 }
 
 #[test]
@@ -143,6 +158,19 @@ fn values_that_cannot_be_together_are_told() {
             ("\"spiffe.example.org\"", "\"signet.example.org\""),
             "give it a name of its own",
         ),
+        (
+            ("[\"/etc/signet/machines.pem\"]", "[]"),
+            "`attest.x509pop.ca`: names 1 to 16 files",
+        ),
+        (
+            ("/etc/signet/machines.pem", "machines.pem"),
+            "`attest.x509pop.ca`: has a path",
+        ),
+        (
+            ("{public_key}", "all"),
+            "`attest.x509pop.path`: holds neither `{fingerprint}` nor",
+        ),
+        (("ca = [\"/etc/signet/machines.pem\"]", ""), "`ca`"),
         (
             ("/run/signet/api.sock", &format!("/{}", "x".repeat(107))),
             "at most 107 bytes",

@@ -1,16 +1,19 @@
 use crate::world::{ask, clock, config, create_entry, domain, join_string, start};
 use http::Method;
 use signet_api::JoinString;
-use signet_crypto::digest;
+use signet_crypto::{KeyKind, digest};
 use signet_fault::Coded as _;
 use signet_id::TrustDomain;
 use signet_journal_file::FileJournal;
 use signet_keys::{FileSeal, IssuingKey, JwtAlgorithm, Keys, KeysConfig, Purpose, Urgency, X509Algorithm};
 use signet_record::Recorder;
 use signet_registry::JoinTokenWish;
-use signet_server::{Config, InitOptions, InitSummary, Server, ServerError, Storage, init};
+use signet_server::{Config, InitOptions, InitSummary, Machines, Server, ServerError, Storage, init};
 use signet_store::Origin;
 use signet_store_sqlite::SqliteLog;
+use signet_surface_agents::NodeTemplate;
+use signet_testkit::forge::{Authority, Recipe};
+use signet_x509::pem;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -388,4 +391,28 @@ async fn a_development_directory_is_kept_apart() {
     };
     let error = refusal(as_dev).await;
     assert_eq!(error.code(), "SGSV012", "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_does_not_start_without_the_authorities_that_it_is_to_take_machines_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("machines.pem");
+    let with_machines = || Config {
+        x509pop: Some(Machines {
+            ca: vec![ca.clone()],
+            path: NodeTemplate::default(),
+        }),
+        ..config(dir.path())
+    };
+    assert_eq!(refusal(with_machines()).await.code(), "SGSV020", "no file");
+    fs::write(&ca, "nothing").unwrap();
+    assert_eq!(refusal(with_machines()).await.code(), "SGXC015", "no certificate");
+    let authority = Authority::root_from(Recipe::ca("machines").uris(&[]), KeyKind::P256);
+    let leaf = authority.leaf_from(Recipe::web("a.example")).certificate;
+    fs::write(&ca, pem::encode_certs(&[leaf])).unwrap();
+    assert_eq!(refusal(with_machines()).await.code(), "SGCK301", "no authority");
+    fs::write(&ca, pem::encode_certs(&[authority.certificate.clone()])).unwrap();
+    let server = Server::start(with_machines(), clock()).await.unwrap();
+    server.shutdown();
+    server.finished().await.unwrap();
 }

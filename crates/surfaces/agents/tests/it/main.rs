@@ -12,3 +12,4 @@ mod issue;
 mod node;
 mod sync;
 mod world;
+mod x509pop;

@@ -1,9 +1,9 @@
 //! A trust domain with one server, and agents that connect to it.
 
 use arc_swap::ArcSwap;
-use core::convert::Infallible;
 use http::Extensions;
 use signet_authority::{Authority, Context, NoneReserved, Profile, X509Request};
+use signet_check::machine::Binding;
 use signet_crypto::{KeyKind, LocalKey, digest};
 use signet_feed::{bundle_from_proto, hello};
 use signet_id::{SpiffeId, TrustDomain};
@@ -16,11 +16,13 @@ use signet_record::Recorder;
 use signet_registry::{Entry, JoinTokenWish, NewEntry, Registry};
 use signet_store::memory::{MemoryJournal, MemoryLog};
 use signet_store::{ChangeLog, Journal, Origin};
-use signet_surface_agents::{Agents, Parts, Series, service};
+use signet_surface_agents::{Agents, Parts, Series, X509Pop, service};
 use signet_telemetry::Metrics;
 use signet_testkit::ManualClock;
 use signet_time::{Clock as _, SharedClock};
-use signet_tls::{ClientPolicy, ClientTls, LiveIdentity, PeerRule, ServerTls, peer_identity};
+use signet_tls::{
+    ClientPolicy, ClientTls, LiveIdentity, PeerRule, ServerTls, TlsError, channel_binding, peer_identity,
+};
 use signet_trust::TrustView;
 use signet_x509::{Csr, Der, make_csr, self_signed_node};
 use std::net::SocketAddr;
@@ -52,15 +54,20 @@ pub(crate) struct Node {
 
 impl World {
     pub(crate) async fn new(domain: &str) -> Self {
-        Self::make(domain, true).await
+        Self::make(domain, true, None).await
+    }
+
+    /// A world that takes the machines of `x509pop`.
+    pub(crate) async fn with_machines(domain: &str, x509pop: X509Pop) -> Self {
+        Self::make(domain, true, Some(x509pop)).await
     }
 
     /// A world whose keys follow the log only when they must: they lag behind the registry.
     pub(crate) async fn with_lagging_keys(domain: &str) -> Self {
-        Self::make(domain, false).await
+        Self::make(domain, false, None).await
     }
 
-    async fn make(domain: &str, keys_follow: bool) -> Self {
+    async fn make(domain: &str, keys_follow: bool, x509pop: Option<X509Pop>) -> Self {
         let domain = TrustDomain::parse(domain).unwrap();
         let clock = ManualClock::default();
         let shared: SharedClock = Arc::new(clock.clone());
@@ -100,6 +107,7 @@ impl World {
             clock: shared,
             shutdown: shutdown.clone(),
             series: Series::new(&metrics),
+            x509pop,
             software: "signet test".into(),
         });
         let server = TcpServer::bind("127.0.0.1:0".parse().unwrap(), "test")
@@ -109,7 +117,8 @@ impl World {
         let identify = |connection: &rustls::ServerConnection| {
             let mut extensions = Extensions::new();
             extensions.insert(peer_identity(connection));
-            Ok::<_, Infallible>(extensions)
+            extensions.insert(channel_binding(connection)?);
+            Ok::<_, TlsError>(extensions)
         };
         let serving = serve_tls(
             server,
@@ -169,6 +178,19 @@ impl World {
         let clock = Arc::new(self.clock.clone());
         let tls = ClientTls::pinned_join(identity, hashes, self.domain.clone(), clock).unwrap();
         AgentClient::new(channel::tls(self.address.to_string(), tls.config()))
+    }
+
+    /// As [`World::prover`], over one connection that is open, and what stands for it.
+    pub(crate) async fn bound_prover(&self, key: &LocalKey) -> (AgentClient<Channel>, Binding) {
+        let shown = self_signed_node(key, self.clock.now()).unwrap();
+        let identity = Arc::new(LiveIdentity::new(vec![shown], key).unwrap());
+        let clock = Arc::new(self.clock.clone());
+        let tls = ClientTls::pinned_join(identity, self.root_hashes(), self.domain.clone(), clock).unwrap();
+        let address = self.address.to_string();
+        let (channel, binding) = channel::tls_once(&address, tls.config(), |c| channel_binding(c).unwrap())
+            .await
+            .unwrap();
+        (AgentClient::new(channel), binding)
     }
 
     /// A connection that shows `chain`.

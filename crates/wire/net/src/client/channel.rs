@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
@@ -54,6 +54,26 @@ pub fn tls(address: String, config: Arc<rustls::ClientConfig>) -> Channel {
             let (address, config) = (address.clone(), Arc::clone(&config));
             async move { tls_stream(&address, config).await.map(TokioIo::new) }
         }))
+}
+
+/// A channel over one connection by TLS to `address`, which is open when this returns, and what `look` finds of it. It
+/// lives as long as that connection: what was found holds for each call.
+///
+/// # Errors
+/// As [`tls_stream`].
+pub async fn tls_once<T>(
+    address: &str,
+    config: Arc<rustls::ClientConfig>,
+    look: impl FnOnce(&rustls::ClientConnection) -> T,
+) -> Result<(Channel, T), NetError> {
+    let stream = tls_stream(address, config).await?;
+    let found = look(stream.get_ref().1);
+    let only = Arc::new(Mutex::new(Some(TokioIo::new(stream))));
+    let channel = endpoint().connect_with_connector_lazy(service_fn(move |_: Uri| {
+        let taken = only.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move { taken.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)) }
+    }));
+    Ok((channel, found))
 }
 
 /// Opens one TLS connection to `address` (`HOST:PORT`).

@@ -22,7 +22,7 @@ pub struct AttestRequest {
     /// PKCS#10 in DER, for the key that the TLS certificate shows.
     #[prost(bytes = "bytes", tag = "3")]
     pub csr: ::prost::bytes::Bytes,
-    #[prost(oneof = "attest_request::Evidence", tags = "2, 4")]
+    #[prost(oneof = "attest_request::Evidence", tags = "2, 4, 5")]
     pub evidence: ::core::option::Option<attest_request::Evidence>,
 }
 /// Nested message and enum types in `AttestRequest`.
@@ -35,6 +35,9 @@ pub mod attest_request {
         /// A node that the server knows by the key that the TLS certificate shows.
         #[prost(message, tag = "4")]
         KnownNode(super::KnownNode),
+        /// A machine that proves itself by a certificate of an authority that the server's operator named.
+        #[prost(message, tag = "5")]
+        X509pop(super::X509Pop),
     }
 }
 /// For a node whose SVID opens no door any more: it expired, or its issuer was tainted, while the node was away.
@@ -42,6 +45,18 @@ pub mod attest_request {
 pub struct KnownNode {
     #[prost(string, tag = "1")]
     pub spiffe_id: ::prost::alloc::string::String,
+}
+/// A machine certificate, and that its key is at this end of this connection.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct X509Pop {
+    /// Leaf first, then intermediates; at most 4, each in DER.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub chain: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// By the leaf's key over 64 spaces, "signet x509pop, version 1", a zero byte, the connection's channel binding
+    /// `tls-exporter` (RFC 9266) and the SHA-256 of the SubjectPublicKeyInfo of the key that the TLS certificate shows.
+    /// ECDSA in DER with the curve's hash, Ed25519, RSA-PSS with SHA-256, ML-DSA: as the key is.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub signature: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AttestResponse {
