@@ -55,6 +55,29 @@ pub fn parse_certs(text: &[u8]) -> Result<Vec<Der>, X509Error> {
     Ok(certificates)
 }
 
+/// The first unencrypted private key in PKCS #8 in `text`, as DER.
+///
+/// # Errors
+/// [`X509Error::Pem`] where there is none, or its block is broken.
+pub fn parse_key(text: &[u8]) -> Result<Secret, X509Error> {
+    let pem = |why| X509Error::Pem { why };
+    let text = core::str::from_utf8(text).map_err(|_| pem("not text"))?;
+    let (_, rest) = text
+        .split_once("-----BEGIN PRIVATE KEY-----")
+        .ok_or_else(|| pem("no PRIVATE KEY block"))?;
+    let (body, _) = rest
+        .split_once("-----END PRIVATE KEY-----")
+        .ok_or_else(|| pem("a block is broken"))?;
+    // Room for all of it, so that growing leaves no copy behind.
+    let mut base64 = Vec::with_capacity(body.len());
+    base64.extend(body.bytes().filter(|b| !b.is_ascii_whitespace()));
+    let base64 = Secret::new(base64);
+    let der = STANDARD
+        .decode(base64.expose())
+        .map_err(|_| pem("a block is broken"))?;
+    Ok(Secret::new(der))
+}
+
 const LINE: usize = 64;
 
 fn push_block(text: &mut String, label: &str, body: &str) {
@@ -76,6 +99,32 @@ fn push_block(text: &mut String, label: &str, body: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_read_back_and_other_blocks_are_none() {
+        let key = signet_crypto::LocalKey::generate(signet_crypto::KeyKind::P256).unwrap();
+        let der = key.to_pkcs8().unwrap();
+        let text = encode_key(&der);
+        let text = core::str::from_utf8(text.expose()).unwrap();
+        for good in [
+            text.to_owned(),
+            format!("words\n{text}"),
+            text.replace('\n', "\r\n"),
+        ] {
+            assert!(parse_key(good.as_bytes()).unwrap().ct_eq(der.expose()));
+        }
+        for bad in [
+            "",
+            "x",
+            &text.replace("PRIVATE", "EC PRIVATE"),
+            &text.replace("PRIVATE", "ENCRYPTED PRIVATE"),
+            &text.replace("-----END PRIVATE", "-----END"),
+            &text.replacen('M', "*", 1),
+        ] {
+            assert!(parse_key(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(parse_key(b"\xff").is_err());
+    }
 
     #[test]
     fn certificates_read_back() {

@@ -1,6 +1,6 @@
 use crate::health::{self, Health, Source};
 use crate::metrics::Series;
-use crate::upstream::{Remote, State, Upstream};
+use crate::upstream::{Machine, Means, Remote, State, Upstream};
 use crate::{AgentError, AgentSettings, Engine, EngineParts, Live, Pace, Reloader, SOCKET_MODE, attest};
 use signet_api::JoinString;
 use signet_net::{CancellationToken, Limits, TcpServer, UnixOptions, UnixServer};
@@ -35,7 +35,7 @@ impl Agent {
     /// [`signet_sys::process::set_non_dumpable`] and [`signet_sys::process::raise_descriptor_limit`].
     ///
     /// # Errors
-    /// What keeps it from starting: a socket or port, the state directory, the join string.
+    /// What keeps it from starting: a socket or port, the state directory, the join string, the roots of `x509pop`.
     pub async fn start(
         settings: AgentSettings,
         join: Option<&str>,
@@ -48,6 +48,12 @@ impl Agent {
         let join = match (join, &settings.join_file) {
             (Some(text), _) => Some(JoinString::parse(text).map_err(AgentError::Join)?),
             (None, Some(path)) => read_join(path)?,
+            (None, None) => None,
+        };
+        let means = match (join, &settings.x509pop) {
+            (Some(join), _) => Some(Means::Join(join)),
+            (None, Some(_)) if settings.servers.is_empty() => return Err(AgentError::NoServers),
+            (None, Some(x509pop)) => Some(Means::Machine(Machine::new(x509pop)?)),
             (None, None) => None,
         };
         let live = Live::new(&settings);
@@ -64,7 +70,7 @@ impl Agent {
             },
             Arc::clone(&remote),
             settings.state_dir.as_deref(),
-            join,
+            means,
             live.clone(),
         )?;
         let options = UnixOptions {

@@ -91,8 +91,30 @@ pub enum AgentError {
         /// What was expected.
         what: &'static str,
     },
+    /// A file that a machine proves itself with could not be read, or is open to everybody.
+    #[error("read `{path}` of `x509pop`")]
+    MachineFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that a machine proves itself with does not hold what it should.
+    #[error("`{path}` of `x509pop` does not hold {what}")]
+    MachineForm {
+        /// The file.
+        path: PathBuf,
+        /// What was expected.
+        what: &'static str,
+    },
+    /// A machine certificate to join with, and nowhere to.
+    #[error("`x509pop` is set and `servers` is not: there is no server to join")]
+    NoServers,
     /// Neither a join string nor a node identity that could be used.
-    #[error("there is neither a join string nor a usable node identity in the state directory")]
+    #[error(
+        "there is neither a join string, nor a machine certificate, nor a usable node identity in the state directory"
+    )]
     NothingToJoinWith,
     /// The join string could not be read.
     #[error("read the join string")]
@@ -146,6 +168,9 @@ impl Coded for AgentError {
             Self::File { .. } => "SGAG017",
             Self::FileUnsafe { .. } => "SGAG018",
             Self::FileForm { .. } => "SGAG019",
+            Self::MachineFile { .. } => "SGAG040",
+            Self::MachineForm { .. } => "SGAG041",
+            Self::NoServers => "SGAG042",
             Self::NothingToJoinWith => "SGAG020",
             Self::Join(_) => "SGAG021",
             Self::NodeRefused { .. } | Self::JoinRefused { .. } => "SGAG022",
@@ -265,7 +290,7 @@ pub const REGISTER: &[Entry] = &[
     Entry {
         code: "SGAG020",
         meaning: "nothing to join with",
-        remedy: "make a join string with `signet node join-token create` and pass it with --join-file or SIGNET_JOIN",
+        remedy: "make a join string with `signet node join-token create` and pass it with --join-file or SIGNET_JOIN, or set [x509pop]",
     },
     Entry {
         code: "SGAG021",
@@ -275,7 +300,7 @@ pub const REGISTER: &[Entry] = &[
     Entry {
         code: "SGAG022",
         meaning: "the server refused the node",
-        remedy: "make a new join string; one that was used by another key, or is old, is refused, and so is a node that was evicted, or away for more than 30 days",
+        remedy: "make a new join string; one that was used by another key, or is old, is refused, and so is a node that was evicted, or away for more than 30 days; a code that begins with SGCK3 says what to mend of a machine certificate",
     },
     Entry {
         code: "SGAG023",
@@ -296,6 +321,21 @@ pub const REGISTER: &[Entry] = &[
         code: "SGAG026",
         meaning: "the server refused to issue",
         remedy: "the server's code and message say why; the entry may have been deleted or changed",
+    },
+    Entry {
+        code: "SGAG040",
+        meaning: "a file that the machine proves itself with could not be read",
+        remedy: "check the paths in [x509pop], and that the agent's user may read the files and not everybody the key",
+    },
+    Entry {
+        code: "SGAG041",
+        meaning: "a file that the machine proves itself with has the wrong contents",
+        remedy: "use PEM; `openssl pkcs8 -topk8 -nocrypt` makes PKCS #8 of other keys; certificate and key must belong together",
+    },
+    Entry {
+        code: "SGAG042",
+        meaning: "a machine certificate and no server",
+        remedy: "name the servers in `servers`, as HOST:PORT",
     },
 ];
 

@@ -30,4 +30,5 @@ pub use issuer::{IssueError, IssueFuture, Issuer};
 pub use reload::{Live, Reloader};
 pub use settings::{
     AgentSettings, AttestorSettings, METRICS_PORT, Pace, SocketSettings, SvidKey, SvidSettings, UnixSettings,
+    X509PopSettings,
 };

@@ -113,6 +113,7 @@ fn adopt(running: &mut AgentSettings, new: AgentSettings) -> Changes {
     let AgentSettings {
         servers,
         join_file,
+        x509pop,
         state_dir,
         workload_api: SocketSettings { path },
         metrics,
@@ -125,6 +126,7 @@ fn adopt(running: &mut AgentSettings, new: AgentSettings) -> Changes {
     } = new;
     changes.take("servers", &mut running.servers, servers, |list| shown_list(list));
     changes.keep("join_file", &running.join_file, &join_file);
+    changes.keep("x509pop", &running.x509pop, &x509pop);
     changes.keep("state_dir", &running.state_dir, &state_dir);
     changes.keep("workload_api.path", &running.workload_api.path, &path);
     changes.keep("metrics", &running.metrics, &metrics);

@@ -1,6 +1,7 @@
 use core::time::Duration;
 use serde::Deserialize;
 use signet_crypto::KeyKind;
+use signet_id::TrustDomain;
 use signet_settings::{ByteSize, HostPort, ListenAddress};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ pub struct AgentSettings {
     pub servers: Vec<HostPort>,
     /// A file with a join string. A node that has an identity in `state_dir` does not need it.
     pub join_file: Option<PathBuf>,
+    /// A machine certificate to join with where there is no join string.
+    pub x509pop: Option<X509PopSettings>,
     /// Where the node's key and identity are kept. None: in memory only, and each start joins anew.
     pub state_dir: Option<PathBuf>,
     /// The SPIFFE Workload API.
@@ -27,6 +30,20 @@ pub struct AgentSettings {
     pub svid: SvidSettings,
     /// Claims of foreign trust domains' tokens that `ValidateJWTSVID` passes on besides the registered ones.
     pub allowed_foreign_jwt_claims: Vec<String>,
+}
+
+/// A certificate of this machine, from an authority that the server's operator named. `servers` says where to show it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct X509PopSettings {
+    /// The servers' trust domain.
+    pub trust_domain: TrustDomain,
+    /// A PEM file with the roots that the servers may have, for the first contact.
+    pub root: PathBuf,
+    /// A PEM file with the machine's certificate and, behind it, those that lead to its authority.
+    pub certificate: PathBuf,
+    /// A PEM file with its private key.
+    pub key: PathBuf,
 }
 
 /// A UNIX socket.
@@ -58,6 +75,7 @@ impl Default for AgentSettings {
         Self {
             servers: Vec::new(),
             join_file: None,
+            x509pop: None,
             state_dir: None,
             workload_api: SocketSettings::default(),
             metrics: Some(ListenAddress(SocketAddr::from((

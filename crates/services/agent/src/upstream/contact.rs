@@ -2,6 +2,7 @@
 //! is known by its root's hash, the node by a key that it proves, and by what it brings.
 
 use super::files::StateDir;
+use super::machine::{Machine, Shown};
 use super::node::{self, Known, Node};
 use super::{SOFTWARE, denied};
 use crate::AgentError;
@@ -9,19 +10,20 @@ use signet_api::JoinString;
 use signet_crypto::LocalKey;
 use signet_feed::{PeerHello, bundle_from_proto, hello};
 use signet_id::TrustDomain;
+use signet_net::NetError;
 use signet_net::client::channel;
 use signet_proto::agent::v1::agent_client::AgentClient;
 use signet_proto::agent::v1::attest_request::Evidence;
-use signet_proto::agent::v1::{AttestRequest, KnownNode, NodeSvid};
+use signet_proto::agent::v1::{AttestRequest, AttestResponse, KnownNode, NodeSvid};
 use signet_time::SharedClock;
-use signet_tls::{ClientTls, LiveIdentity};
+use signet_tls::{ClientTls, LiveIdentity, channel_binding};
 use std::sync::Arc;
 use tracing::info;
 
 /// Who comes, and whom it expects.
 pub(super) struct Visit<'a> {
     key: Arc<LocalKey>,
-    evidence: Evidence,
+    proof: Proof,
     trust_domain: &'a TrustDomain,
     /// SHA-256 of the roots that the server may have.
     roots: &'a [[u8; 32]],
@@ -39,10 +41,24 @@ impl<'a> Visit<'a> {
             .map_err(|_| AgentError::Server("the join string's token is not text".to_owned()))?;
         Ok(Self {
             key: Arc::new(node::key(state)?),
-            evidence: Evidence::JoinToken(token.to_owned()),
+            proof: Proof::Said(Evidence::JoinToken(token.to_owned())),
             trust_domain: &join.trust_domain,
             roots: &join.root_hashes,
             deed: "joined",
+        })
+    }
+
+    /// A machine that joins by its certificate.
+    ///
+    /// # Errors
+    /// What keeps a key from being made or kept, or the machine's certificate and key from being read.
+    pub(super) fn machine(machine: &'a Machine, state: Option<&StateDir>) -> Result<Self, AgentError> {
+        Ok(Self {
+            proof: Proof::Machine(machine.read()?),
+            key: Arc::new(node::key(state)?),
+            trust_domain: &machine.trust_domain,
+            roots: &machine.roots,
+            deed: "joined by a machine certificate",
         })
     }
 
@@ -50,14 +66,70 @@ impl<'a> Visit<'a> {
     pub(super) fn comeback(known: &'a Known) -> Self {
         Self {
             key: Arc::clone(&known.key),
-            evidence: Evidence::KnownNode(KnownNode {
+            proof: Proof::Said(Evidence::KnownNode(KnownNode {
                 spiffe_id: known.id.to_string(),
-            }),
+            })),
             trust_domain: known.id.trust_domain(),
             roots: &known.roots,
             deed: "came back by its key",
         }
     }
+}
+
+/// How a node proves what it is.
+enum Proof {
+    /// By words, the same on every connection.
+    Said(Evidence),
+    /// By a signature that is made for one connection.
+    Machine(Shown),
+}
+
+/// Why a server gave no answer.
+enum Silence {
+    Status(tonic::Status),
+    Net(NetError),
+    Own(AgentError),
+}
+
+impl Silence {
+    /// The refusal that it is; `None` where trying again may help.
+    fn denied(self) -> Result<AgentError, String> {
+        match self {
+            Self::Status(status) => denied(&status).ok_or_else(|| super::told(&status)),
+            Self::Net(cause) => super::stranger(&cause).ok_or_else(|| signet_fault::chain(&cause)),
+            Self::Own(error) => Ok(error),
+        }
+    }
+}
+
+/// Asks `server` to take the node whose request is `csr`.
+async fn ask(
+    visit: &Visit<'_>,
+    server: &str,
+    tls: &ClientTls,
+    csr: Vec<u8>,
+    clock: &SharedClock,
+) -> Result<AttestResponse, Silence> {
+    let (channel, evidence) = match &visit.proof {
+        Proof::Said(evidence) => (channel::tls(server.to_owned(), tls.config()), evidence.clone()),
+        Proof::Machine(machine) => {
+            let (channel, binding) = channel::tls_once(server, tls.config(), |c| channel_binding(c))
+                .await
+                .map_err(Silence::Net)?;
+            let binding = binding.map_err(|e| Silence::Own(AgentError::Server(signet_fault::chain(&e))))?;
+            let evidence = machine
+                .evidence(&binding, visit.key.public_key())
+                .map_err(Silence::Own)?;
+            (channel, Evidence::X509pop(evidence))
+        }
+    };
+    let request = AttestRequest {
+        hello: Some(hello(SOFTWARE, clock.now())),
+        evidence: Some(evidence),
+        csr: csr.into(),
+    };
+    let answer = AgentClient::new(channel).attest(request).await;
+    answer.map(tonic::Response::into_inner).map_err(Silence::Status)
 }
 
 /// Attests at the first of `servers` that answers.
@@ -81,27 +153,23 @@ pub(super) async fn attest(
             ClientTls::pinned_join(Arc::new(shown), roots, trust_domain, Arc::clone(clock))
         });
         let tls = tls.map_err(|e| AgentError::Server(signet_fault::chain(&e)))?;
-        let request = AttestRequest {
-            hello: Some(hello(SOFTWARE, clock.now())),
-            evidence: Some(visit.evidence.clone()),
-            csr: csr.clone().into(),
-        };
-        let mut client = AgentClient::new(channel::tls(server.clone(), tls.config()));
-        let response = match tokio::time::timeout(super::CALL_TIMEOUT, client.attest(request)).await {
-            Ok(Ok(response)) => response.into_inner(),
-            Ok(Err(status)) => match denied(&status) {
-                // Another server may know better: this one may be a stranger, or behind.
-                Some(error) => {
-                    info!(%server, %error, "refused at this server");
-                    refused.get_or_insert(error);
-                    continue;
+        let asked = ask(visit, server, &tls, csr.clone(), clock);
+        let response = match tokio::time::timeout(super::CALL_TIMEOUT, asked).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(silence)) => {
+                match silence.denied() {
+                    // Another server may know better: this one may be a stranger, or behind.
+                    Ok(error) => {
+                        info!(%server, %error, "refused at this server");
+                        refused.get_or_insert(error);
+                    }
+                    Err(why) => {
+                        info!(%server, error = why, "cannot attest at this server");
+                        away = Some(why);
+                    }
                 }
-                None => {
-                    info!(%server, error = %super::told(&status), "cannot attest at this server");
-                    away = Some(super::told(&status));
-                    continue;
-                }
-            },
+                continue;
+            }
             Err(_) => {
                 away = Some(format!("{server} does not answer"));
                 continue;

@@ -2,6 +2,7 @@
 
 mod contact;
 mod files;
+mod machine;
 mod node;
 mod session;
 
@@ -12,14 +13,15 @@ use crate::{AgentError, IssueError, IssueFuture, Issuer, Live};
 use arc_swap::ArcSwapOption;
 use contact::Visit;
 use files::StateDir;
+pub(crate) use machine::Machine;
 use node::{Kept, Known, Node};
 use session::End;
 use signet_api::JoinString;
 use signet_fault::Coded as _;
 use signet_feed::NodeState;
-use signet_id::SpiffeId;
-use signet_net::CancellationToken;
+use signet_id::{SpiffeId, TrustDomain};
 use signet_net::client::channel::transport_cause;
+use signet_net::{CancellationToken, NetError};
 use signet_proto::agent::v1::agent_client::AgentClient;
 use signet_proto::agent::v1::{IssueItem, IssueRequest};
 use signet_time::SharedClock;
@@ -84,7 +86,7 @@ pub(crate) struct Upstream {
     state: State,
     remote: Arc<Remote>,
     files: Option<StateDir>,
-    join: Option<JoinString>,
+    means: Option<Means>,
     /// Names the servers of the settings; none: those that came with the identity.
     live: Live,
     node: Standing,
@@ -99,7 +101,7 @@ impl Upstream {
         state: State,
         remote: Arc<Remote>,
         state_dir: Option<&Path>,
-        join: Option<JoinString>,
+        means: Option<Means>,
         live: Live,
     ) -> Result<Self, AgentError> {
         let files = state_dir.map(StateDir::open).transpose()?;
@@ -107,22 +109,23 @@ impl Upstream {
             Some(files) => Node::kept(files, state.clock.now())?,
             None => None,
         };
-        // A join string for another domain means another domain.
+        // What is to be joined in another domain means another domain.
         let ours = |id: &SpiffeId| {
-            join.as_ref()
-                .is_none_or(|join| id.trust_domain() == &join.trust_domain)
+            means
+                .as_ref()
+                .is_none_or(|means| id.trust_domain() == means.trust_domain())
         };
         let node = match kept {
             Some(Kept::Good(node)) if ours(&node.id) => Standing::Good(node),
             Some(Kept::Stale(known)) if ours(&known.id) => Standing::Known(known),
-            _ if join.is_none() => return Err(AgentError::NothingToJoinWith),
+            _ if means.is_none() => return Err(AgentError::NothingToJoinWith),
             _ => Standing::Stranger,
         };
         Ok(Self {
             state,
             remote,
             files,
-            join,
+            means,
             live,
             node,
         })
@@ -212,13 +215,13 @@ impl Upstream {
         }
     }
 
-    /// Those of the settings; else `own`, and after them what the join string names: it may be the newer of the two.
+    /// Those of the settings; else `own`, and after them what a join string names: it may be the newer of the two.
     fn servers(&self, own: &[String]) -> Vec<String> {
         let configured = self.live.servers();
         if !configured.is_empty() {
             return Vec::clone(&configured);
         }
-        let joined = self.join.iter().flat_map(|join| &join.servers);
+        let joined = self.means.iter().flat_map(Means::servers);
         let others = joined.filter(|server| !own.contains(server));
         own.iter().chain(others).cloned().collect()
     }
@@ -230,12 +233,15 @@ impl Upstream {
         {
             return Ok(node);
         }
-        let join = self.join.as_ref().ok_or(AgentError::NothingToJoinWith)?;
-        let visit = Visit::join(join, self.files.as_ref())?;
-        self.attest(&visit, &join.servers).await
+        let means = self.means.as_ref().ok_or(AgentError::NothingToJoinWith)?;
+        let visit = match means {
+            Means::Join(join) => Visit::join(join, self.files.as_ref())?,
+            Means::Machine(machine) => Visit::machine(machine, self.files.as_ref())?,
+        };
+        self.attest(&visit, means.servers()).await
     }
 
-    /// `None` if the server does not know the node any more, and there is a join string to try.
+    /// `None` if the server does not know the node any more, and there is something to join with.
     async fn come_back(&self, known: &Known) -> Result<Option<Node>, AgentError> {
         let visit = Visit::comeback(known);
         loop {
@@ -243,7 +249,7 @@ impl Upstream {
                 Err(e @ (AgentError::NodeRefused { .. } | AgentError::Server(_))) => e,
                 outcome => return outcome.map(Some),
             };
-            if self.join.is_some() {
+            if self.means.is_some() {
                 warn!(node = %known.id, error = %refused, "cannot come back as the node that this was, joining anew");
                 return Ok(None);
             }
@@ -276,6 +282,29 @@ impl Upstream {
     }
 }
 
+/// What a node joins with that has no identity.
+pub(crate) enum Means {
+    Join(JoinString),
+    Machine(Machine),
+}
+
+impl Means {
+    fn trust_domain(&self) -> &TrustDomain {
+        match self {
+            Self::Join(join) => &join.trust_domain,
+            Self::Machine(machine) => &machine.trust_domain,
+        }
+    }
+
+    /// Where a join string leads; a machine certificate leads nowhere.
+    fn servers(&self) -> &[String] {
+        match self {
+            Self::Join(join) => &join.servers,
+            Self::Machine(_) => &[],
+        }
+    }
+}
+
 /// What the node is, seen from here.
 enum Standing {
     /// It has an SVID.
@@ -289,9 +318,7 @@ enum Standing {
 /// The refusal that `status` is; `None` where trying again may help.
 fn denied(status: &Status) -> Option<AgentError> {
     if let Some(cause) = transport_cause(status) {
-        // Another root is another server: neither time nor another attempt changes that.
-        let other = signet_tls::cause(cause).filter(|e| matches!(e, signet_tls::TlsError::OtherRoot { .. }));
-        return other.map(|error| AgentError::Server(error.to_string()));
+        return stranger(cause);
     }
     let definite = matches!(
         status.code(),
@@ -315,6 +342,13 @@ fn denied(status: &Status) -> Option<AgentError> {
     } else {
         AgentError::NodeRefused { code, message }
     })
+}
+
+/// The refusal that a connection's failure is; `None` where trying again may help.
+fn stranger(cause: &NetError) -> Option<AgentError> {
+    // Another root is another server: neither time nor another attempt changes that.
+    let other = signet_tls::cause(cause).filter(|e| matches!(e, signet_tls::TlsError::OtherRoot { .. }));
+    other.map(|error| AgentError::Server(error.to_string()))
 }
 
 /// `status` in the words of its cause, for the log.

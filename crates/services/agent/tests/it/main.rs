@@ -21,3 +21,4 @@ mod systemd;
 mod upstream;
 mod wit;
 mod world;
+mod x509pop;

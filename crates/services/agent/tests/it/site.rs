@@ -4,7 +4,9 @@ use crate::world::{DOMAIN, Domain, Server, entry};
 use arc_swap::ArcSwap;
 use signet_agent::{Agent, AgentError, AgentSettings, Handle, Issuer as _, Pace};
 use signet_api::JoinString;
+use signet_check::machine::{Binding, MachineTrust};
 use signet_crypto::{PublicKey, Secret, digest};
+use signet_fault::Coded as _;
 use signet_feed::{FeedCursor, FeedEntry, PeerHello, Producer, bundle_to_proto, hello};
 use signet_net::{CancellationToken, Limits, TcpServer};
 use signet_proto::agent::v1::agent_server::{Agent as Protocol, AgentServer};
@@ -12,12 +14,12 @@ use signet_proto::agent::v1::attest_request::Evidence;
 use signet_proto::agent::v1::sync_request::Message;
 use signet_proto::agent::v1::{
     AttestRequest, AttestResponse, IssueRequest, IssueResponse, KnownNode, NodeSvid, RenewRequest,
-    RenewResponse, SyncRequest, SyncResponse,
+    RenewResponse, SyncRequest, SyncResponse, X509Pop,
 };
 use signet_settings::ListenAddress;
 use signet_testkit::ManualClock;
 use signet_time::Clock as _;
-use signet_tls::{ClientPolicy, LiveIdentity, PeerIdentity, ServerTls, peer_identity};
+use signet_tls::{ClientPolicy, LiveIdentity, PeerIdentity, ServerTls, channel_binding, peer_identity};
 use signet_trust::{Bundle, TrustView};
 use signet_x509::Csr;
 use std::collections::HashMap;
@@ -49,6 +51,8 @@ pub(crate) struct Control {
     pub(crate) evicted: AtomicBool,
     /// The join token is gone.
     pub(crate) token_removed: AtomicBool,
+    /// The machines that may join by their certificates.
+    pub(crate) machines: Mutex<Option<MachineTrust>>,
     /// How many joined.
     pub(crate) attested: AtomicUsize,
     /// How many came back by their key.
@@ -75,15 +79,49 @@ impl Control {
 
 /// What the handshake proved, as far as this fake cares.
 #[derive(Clone)]
-struct Shown(PeerIdentity);
+struct Shown(PeerIdentity, Binding);
 
 fn shown<T>(request: &Request<T>) -> PeerIdentity {
     request.extensions().get::<Shown>().expect("handshake").0.clone()
 }
 
+fn binding<T>(request: &Request<T>) -> Binding {
+    request.extensions().get::<Shown>().expect("handshake").1
+}
+
 struct Service(Arc<Control>);
 
 impl Service {
+    fn machine(
+        &self,
+        machine: &X509Pop,
+        binding: &Binding,
+        key: &PublicKey,
+        csr: &[u8],
+    ) -> Result<Response<AttestResponse>, Status> {
+        let machines = self.0.machines.lock().expect("lock");
+        let trust = machines.as_ref().expect("machines");
+        let verified = trust.verify(
+            &machine.chain,
+            &machine.signature,
+            binding,
+            key,
+            self.0.clock.now(),
+        );
+        if let Err(error) = verified {
+            let details = ErrorDetails::with_error_info(error.code(), "signet", HashMap::new());
+            let (code, message) = (Code::PermissionDenied, error.to_string());
+            return Err(Status::with_error_details(code, message, details));
+        }
+        *self.0.bound.lock().expect("lock") = Some(key.clone());
+        self.0.attested.fetch_add(1, Ordering::SeqCst);
+        self.0.evicted.store(false, Ordering::SeqCst);
+        Ok(Response::new(AttestResponse {
+            hello: Some(hello("fake", self.0.clock.now())),
+            svid: Some(self.0.node(csr)),
+        }))
+    }
+
     fn come_back(
         &self,
         known: &KnownNode,
@@ -116,11 +154,13 @@ impl Protocol for Service {
         let PeerIdentity::ProofOfPossession(key) = shown(&request) else {
             return Err(Status::unauthenticated("no proof of possession"));
         };
+        let binding = binding(&request);
         let request = request.into_inner();
         let csr = Csr::parse(&request.csr).map_err(|e| Status::invalid_argument(e.to_string()))?;
         let token = match request.evidence {
             Some(Evidence::JoinToken(token)) => token,
             Some(Evidence::KnownNode(known)) => return self.come_back(&known, &key, &request.csr),
+            Some(Evidence::X509pop(machine)) => return self.machine(&machine, &binding, &key, &request.csr),
             None => return Err(Status::invalid_argument("no evidence")),
         };
         if token != TOKEN || csr.public_key != key {
@@ -251,6 +291,7 @@ impl Site {
             node_ttl: Mutex::new(Duration::from_secs(3600)),
             evicted: false.into(),
             token_removed: false.into(),
+            machines: Mutex::default(),
             attested: AtomicUsize::new(0),
             returned: AtomicUsize::new(0),
             turned_away: AtomicUsize::new(0),
@@ -281,7 +322,8 @@ impl Site {
         let tls = ServerTls::new(identity, trust, clock, ClientPolicy::SpiffeOrProof).expect("tls");
         let identify = |connection: &rustls::ServerConnection| {
             let mut extensions = http::Extensions::new();
-            extensions.insert(Shown(peer_identity(connection)));
+            let binding = channel_binding(connection).expect("handshake");
+            extensions.insert(Shown(peer_identity(connection), binding));
             Ok::<_, std::convert::Infallible>(extensions)
         };
         let service = AgentServer::new(Service(Arc::clone(&self.control)));
