@@ -142,6 +142,21 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::start`].
     pub fn with(algorithms: Algorithms) -> Result<Self, Failure> {
+        Self::made(algorithms, |_| Ok(String::new()))
+    }
+
+    /// As [`Fleet::start`], with what `more` makes in the private directory, and adds to the server's settings.
+    ///
+    /// # Errors
+    /// As [`Fleet::start`].
+    pub fn with_more(more: impl FnOnce(&Path) -> Result<String, Failure>) -> Result<Self, Failure> {
+        Self::made(Algorithms::new("p256", "es256", "p256"), more)
+    }
+
+    fn made(
+        algorithms: Algorithms,
+        more: impl FnOnce(&Path) -> Result<String, Failure>,
+    ) -> Result<Self, Failure> {
         let Algorithms { x509, jwt, svid_key } = algorithms;
         let binary = binary()?;
         let dir = tempfile::Builder::new().prefix("sg").tempdir()?;
@@ -178,7 +193,8 @@ api = "{socket}"
 [svid]
 x509_alg = "{x509}"
 jwt_alg = "{jwt}"
-"#,
+{more}"#,
+            more = more(dir.path())?,
             state = text(&state),
             socket = text(&at("api.sock")),
         );
@@ -243,6 +259,51 @@ key = "{svid_key}"
             ],
         )?;
         Ok(id)
+    }
+
+    /// Another agent, named `name`, whose settings begin with `settings`; it has joined when this returns, and ends with
+    /// the value.
+    ///
+    /// # Errors
+    /// Where it does not join.
+    pub fn agent(&self, name: &str, settings: &str) -> Result<impl Drop + use<>, Failure> {
+        let (file, metrics) = self.agent_file(name, settings)?;
+        let agent = spawn(&self.binary, &["agent", "run", "--config", &file])?;
+        wait_healthy(&self.binary, metrics)?;
+        Ok(agent)
+    }
+
+    /// What an agent with these settings says when it ends by itself.
+    ///
+    /// # Errors
+    /// Where it ends without an error.
+    pub fn refused_agent(&self, name: &str, settings: &str) -> Result<String, Failure> {
+        let (file, _) = self.agent_file(name, settings)?;
+        match run(Command::new(&self.binary).args(["agent", "run", "--config", &file])) {
+            Ok(_) => Err(format!("agent `{name}` ended without an error").into()),
+            Err(error) => Ok(error.to_string()),
+        }
+    }
+
+    fn agent_file(&self, name: &str, settings: &str) -> Result<(String, u16), Failure> {
+        let (metrics, dir) = (free_port()?, self.dir());
+        let text = format!(
+            "metrics = \"127.0.0.1:{metrics}\"\nservers = [\"{}\"]\nstate_dir = \"{}\"\n{settings}\n[workload_api]\npath = \"{}\"\n",
+            self.agents,
+            dir.join(format!("{name}.state")).display(),
+            dir.join(format!("{name}.sock")).display(),
+        );
+        let file = dir.join(format!("{name}.toml"));
+        std::fs::write(&file, text)?;
+        Ok((file.display().to_string(), metrics))
+    }
+
+    /// Runs a command of the administrator and reads its JSON.
+    ///
+    /// # Errors
+    /// What the command says.
+    pub fn administer(&self, args: &[&str]) -> Result<Value, Failure> {
+        signet_json(&self.binary, &[args, &["--api", &self.api]].concat())
     }
 
     /// The private directory, for what a scenario writes.

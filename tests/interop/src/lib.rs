@@ -7,6 +7,7 @@ mod algorithms;
 mod fleet;
 mod foreign;
 mod go;
+mod machines;
 mod pkilint;
 pub mod scenarios;
 

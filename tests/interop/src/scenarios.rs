@@ -1,6 +1,6 @@
 //! What foreign clients do with a running Signet.
 
-use crate::{Dev, Failure, Fleet, algorithms, foreign, pkilint, run};
+use crate::{Dev, Failure, Fleet, algorithms, foreign, machines, pkilint, run};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,6 +46,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "openssl-public-port",
         run: openssl_public_port,
+    },
+    Scenario {
+        name: "openssl-x509pop",
+        run: machines::of_openssl,
     },
     Scenario {
         name: "foreign-verifiers",
