@@ -411,7 +411,11 @@ async fn a_server_does_not_start_without_the_authorities_that_it_is_to_take_mach
     let leaf = authority.leaf_from(Recipe::web("a.example")).certificate;
     fs::write(&ca, pem::encode_certs(&[leaf])).unwrap();
     assert_eq!(refusal(with_machines()).await.code(), "SGCK301", "no authority");
-    fs::write(&ca, pem::encode_certs(&[authority.certificate.clone()])).unwrap();
+    fs::write(
+        &ca,
+        pem::encode_certs(core::slice::from_ref(&authority.certificate)),
+    )
+    .unwrap();
     let server = Server::start(with_machines(), clock()).await.unwrap();
     server.shutdown();
     server.finished().await.unwrap();
