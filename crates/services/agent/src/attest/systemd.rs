@@ -25,9 +25,9 @@ use tracing::debug;
 /// processes that run as this user: for all others, what the user's groups are called is somebody else's word.
 ///
 /// **Whose root.** Paths are told as seen from our own control group namespace, and mean something only if its root is
-/// also systemd's. It is if PID 1 is found in `/init.scope`; elsewhere, in a container of its own for example, nothing
-/// is stated. A process in a PID namespace below ours lives in a container even where its manager left it in its own
-/// group, and has no unit.
+/// also systemd's. It is if PID 1 is found in `/init.scope`, be it in version 1 or 2 of control groups, which is then the
+/// one that counts; elsewhere, in a container of its own for example, nothing is stated. A process in a PID namespace
+/// below ours lives in a container even where its manager left it in its own group, and has no unit.
 ///
 /// Root can move any process anywhere. A service that runs what others give it (`cron`, a container manager, a CI
 /// runner) lends them its unit; there, a `unix:uid` belongs beside it.
@@ -54,17 +54,19 @@ impl Systemd {
     /// # Errors
     /// [`AgentError::Peer`] if a file of the process or of PID 1 cannot be read or has an unknown form.
     pub fn look(&self, pid: u32, uid: u32) -> Result<Vec<Selector>, AgentError> {
-        match self.read(MANAGER, "cgroup", CGROUP_BYTES_MAX) {
-            Ok(manager) if path(&manager) == Ok(Some(MANAGER_PATH)) => {}
-            Ok(_) | Err(SysError::PeerGone { .. }) => {
-                debug!(
-                    pid,
-                    "PID 1 is not systemd, or control groups are seen from below it"
-                );
-                return Ok(Vec::new());
-            }
+        let kept = match self.read(MANAGER, "cgroup", CGROUP_BYTES_MAX) {
+            Ok(manager) => Groups::read(&manager).ok().and_then(Groups::kept),
+            // Not to be seen at all.
+            Err(SysError::PeerGone { .. }) => None,
             Err(error) => return Err(error.into()),
-        }
+        };
+        let Some(kept) = kept else {
+            debug!(
+                pid,
+                "PID 1 is not systemd, or control groups are seen from below it"
+            );
+            return Ok(Vec::new());
+        };
         let form = |file| AgentError::Peer(SysError::ProcForm { pid, file });
         let status = self.read(pid, "status", STATUS_BYTES_MAX)?;
         if is_in_nested_pid_namespace(&status).ok_or_else(|| form("status"))? {
@@ -72,8 +74,8 @@ impl Systemd {
             return Ok(Vec::new());
         }
         let cgroup = self.read(pid, "cgroup", CGROUP_BYTES_MAX)?;
-        let path = path(&cgroup).map_err(|OtherForm| form("cgroup"))?;
-        let Some(place) = path.and_then(|path| place(path, uid)) else {
+        let groups = Groups::read(&cgroup).map_err(|OtherForm| form("cgroup"))?;
+        let Some(place) = groups.path(kept).and_then(|path| place(path, uid)) else {
             debug!(pid, "caller is not in the group of a unit");
             return Ok(Vec::new());
         };
@@ -134,41 +136,80 @@ struct Place<'a> {
 #[derive(Debug, PartialEq, Eq)]
 struct OtherForm;
 
-/// The path in the hierarchy that systemd keeps, of `/proc/PID/cgroup` (cgroups(7)); `None` if there is no such
-/// hierarchy or two of them contradict each other.
-///
-/// There is one line for each hierarchy, `NUMBER:CONTROLLERS:PATH`. Of version 2 there is one only, `0::PATH`; beside
-/// version 1 systemd's own is `name=systemd`. Where there are both, systemd keeps them alike, or leaves the process in
-/// the root of the second; if they differ otherwise, somebody else moved it in one of them.
-fn path(cgroup: &[u8]) -> Result<Option<&str>, OtherForm> {
-    let (mut named, mut unified) = (None, None);
-    for line in cgroup
-        .strip_suffix(b"\n")
-        .ok_or(OtherForm)?
-        .split(|b| *b == b'\n')
-    {
-        let mut parts = line.splitn(3, |b| *b == b':');
-        let (Some(number), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(OtherForm);
-        };
-        if number.is_empty() || !number.iter().all(u8::is_ascii_digit) || !path.starts_with(b"/") {
-            return Err(OtherForm);
+/// Where a process is in the hierarchies that may be systemd's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Groups<'a> {
+    /// In `name=systemd`, of version 1.
+    named: Option<&'a str>,
+    /// In version 2.
+    unified: Option<&'a str>,
+}
+
+/// Which of them systemd keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hierarchy {
+    Named,
+    Unified,
+}
+
+impl<'a> Groups<'a> {
+    /// Reads `/proc/PID/cgroup` (cgroups(7)): a line for each hierarchy, `NUMBER:CONTROLLERS:PATH`. Of version 2 there is
+    /// one, `0::PATH`.
+    fn read(cgroup: &'a [u8]) -> Result<Self, OtherForm> {
+        let (mut named, mut unified) = (None, None);
+        for line in cgroup
+            .strip_suffix(b"\n")
+            .ok_or(OtherForm)?
+            .split(|b| *b == b'\n')
+        {
+            let mut parts = line.splitn(3, |b| *b == b':');
+            let (Some(number), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
+            else {
+                return Err(OtherForm);
+            };
+            if number.is_empty() || !number.iter().all(u8::is_ascii_digit) || !path.starts_with(b"/") {
+                return Err(OtherForm);
+            }
+            // Paths of other hierarchies may hold anything.
+            let place = match (number, controllers) {
+                (b"0", b"") => &mut unified,
+                (_, b"name=systemd") => &mut named,
+                _ => continue,
+            };
+            let path = core::str::from_utf8(path).map_err(|_| OtherForm)?;
+            if place.replace(path).is_some() {
+                return Err(OtherForm);
+            }
         }
-        // Paths of other hierarchies may hold anything.
-        let place = match (number, controllers) {
-            (b"0", b"") => &mut unified,
-            (_, b"name=systemd") => &mut named,
-            _ => continue,
-        };
-        let path = core::str::from_utf8(path).map_err(|_| OtherForm)?;
-        if place.replace(path).is_some() {
-            return Err(OtherForm);
+        Ok(Self { named, unified })
+    }
+
+    /// The hierarchy that PID 1, whose groups these are, keeps as systemd; `None` if it is not systemd, or its root is
+    /// not ours.
+    fn kept(self) -> Option<Hierarchy> {
+        match self {
+            Self {
+                named: Some(MANAGER_PATH),
+                ..
+            } => Some(Hierarchy::Named),
+            Self {
+                unified: Some(MANAGER_PATH),
+                ..
+            } => Some(Hierarchy::Unified),
+            _ => None,
         }
     }
-    Ok(match (named, unified) {
-        (None, only) | (only, None | Some("/")) => only,
-        (Some(named), Some(unified)) => (named == unified).then_some(named),
-    })
+
+    /// The path in systemd's hierarchy. The other one has the same, where systemd keeps both alike, or has the process
+    /// in its root; if it has another, somebody else moved the process in one of them, and there is none.
+    fn path(self, kept: Hierarchy) -> Option<&'a str> {
+        let (path, other) = match kept {
+            Hierarchy::Named => (self.named?, self.unified),
+            Hierarchy::Unified => (self.unified?, self.named),
+        };
+        let agrees = other.is_none_or(|other| other == "/" || other == path);
+        agrees.then_some(path)
+    }
 }
 
 /// Where the process of the user `uid` in the group `path` is; `None` if that is in no unit or below one.
@@ -276,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_form_says_nothing() {
+    fn a_file_of_another_form_is_refused() {
         for text in [
             "",
             "\n",
@@ -294,26 +335,51 @@ mod tests {
             "1:cpu:a\n0::/a\n",
             "0:: /a\n",
         ] {
-            assert_eq!(path(text.as_bytes()), Err(OtherForm), "{text:?}");
+            assert_eq!(Groups::read(text.as_bytes()), Err(OtherForm), "{text:?}");
         }
-        assert_eq!(path(b"0::/\xff\n"), Err(OtherForm));
-        for text in ["1:cpu:/a\n", "3:name=openrc:/a\n", "1:name=systemd:/a\n0::/b\n"] {
-            assert_eq!(path(text.as_bytes()), Ok(None), "{text:?}");
-        }
+        assert_eq!(Groups::read(b"0::/\xff\n"), Err(OtherForm));
+        let groups = |named, unified| Ok(Groups { named, unified });
         assert_eq!(
-            path(b"2:cpu:/\xff\n0::/a\n"),
-            Ok(Some("/a")),
+            Groups::read(b"2:cpu:/\xff\n0::/a:b\n"),
+            groups(None, Some("/a:b")),
             "not a hierarchy of systemd"
         );
-        assert_eq!(path(b"0::/a:b\n"), Ok(Some("/a:b")));
-        for text in [
-            "1:name=systemd:/a\n",
-            "1:name=systemd:/a\n0::/\n",
-            "1:name=systemd:/a\n0::/a\n",
-            "0::/a\n",
+        assert_eq!(Groups::read(b"1:cpu:/a\n3:name=openrc:/a\n"), groups(None, None));
+        assert_eq!(
+            Groups::read(b"1:name=systemd:/a\n0::/b\n"),
+            groups(Some("/a"), Some("/b"))
+        );
+    }
+
+    #[test]
+    fn the_hierarchy_that_systemd_keeps_counts_unless_the_other_contradicts_it() {
+        let groups = |named, unified| Groups { named, unified };
+        let init = Some("/init.scope");
+        for (manager, kept) in [
+            (groups(None, init), Some(Hierarchy::Unified)),
+            (groups(Some("/"), init), Some(Hierarchy::Unified)),
+            (groups(init, None), Some(Hierarchy::Named)),
+            (groups(init, Some("/")), Some(Hierarchy::Named)),
+            (groups(init, init), Some(Hierarchy::Named)),
+            (groups(None, None), None),
+            (groups(Some("/"), Some("/")), None),
+            (groups(None, Some("/../../init.scope")), None),
+            (groups(None, Some("/system.slice/init.scope")), None),
         ] {
-            assert_eq!(path(text.as_bytes()), Ok(Some("/a")), "{text:?}");
+            assert_eq!(manager.kept(), kept, "{manager:?}");
         }
+        for (other, path) in [
+            (None, Some("/a")),
+            (Some("/"), Some("/a")),
+            (Some("/a"), Some("/a")),
+            (Some("/b"), None),
+        ] {
+            assert_eq!(groups(Some("/a"), other).path(Hierarchy::Named), path);
+            assert_eq!(groups(other, Some("/a")).path(Hierarchy::Unified), path);
+        }
+        // In a hierarchy that systemd does not keep, anything may be called anything.
+        assert_eq!(groups(None, Some("/a")).path(Hierarchy::Named), None);
+        assert_eq!(groups(Some("/"), Some("/a")).path(Hierarchy::Named), None);
     }
 
     #[test]
@@ -333,7 +399,8 @@ mod tests {
         fn no_bytes_panic(cgroup: Vec<u8>, status: Vec<u8>, lines in "([0-9]{0,2}:[a-z=]{0,4}:/?[ -~]{0,20}\n){0,4}") {
             let _ = is_in_nested_pid_namespace(&status);
             for cgroup in [cgroup.as_slice(), lines.as_bytes()] {
-                if let Ok(Some(path)) = path(cgroup) {
+                let Ok(groups) = Groups::read(cgroup) else { continue };
+                for path in [Hierarchy::Named, Hierarchy::Unified].into_iter().filter_map(|kept| groups.path(kept)) {
                     prop_assert!(path.starts_with('/'));
                     let _ = place(path, 1000);
                 }

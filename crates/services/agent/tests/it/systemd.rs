@@ -226,6 +226,19 @@ fn beside_control_groups_of_version_1_systemds_own_hierarchy_counts() {
 }
 
 #[test]
+fn where_systemd_keeps_version_2_the_hierarchies_beside_it_state_nothing() {
+    // The hierarchy of version 1 that old containers need is there, and systemd does not keep it.
+    states(
+        "debian-12-beside-v1",
+        &[
+            (1, &["unit:init.scope"]),
+            (38, &["slice:system.slice", "unit:live.service"]),
+            (44, &[]),
+        ],
+    );
+}
+
+#[test]
 fn where_hierarchies_contradict_each_other_nothing_is_stated() {
     // A container in the host's PID namespace, and a process that somebody moved in one hierarchy.
     states("ubuntu-18.04-hybrid", &[(2201, &[]), (2202, &[])]);
