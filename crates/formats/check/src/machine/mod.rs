@@ -20,7 +20,7 @@ pub use statement::{Binding, sign, statement};
 use crate::path;
 use signet_crypto::PublicKey;
 use signet_time::UnixTime;
-use signet_x509::{Certificate, Der};
+use signet_x509::{Certificate, Der, X509Error};
 use webpki::{
     Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
 };
@@ -148,6 +148,45 @@ fn read_chain<C: AsRef<[u8]>>(chain: &[C], signature: &[u8]) -> Result<Vec<Certi
         Certificate::parse(der.as_ref()).map_err(|source| MachineError::Malformed { index, source })
     };
     chain.iter().enumerate().map(read).collect()
+}
+
+/// Cuts concatenated DER where each certificate ends. What each of them is, is for [`MachineTrust::verify`] to say.
+///
+/// # Errors
+/// [`MachineError::LongChain`] beyond [`CHAIN_MAX`]; [`MachineError::Malformed`] at what does not begin as a certificate of
+/// up to 64 KiB or does not end.
+pub fn split(mut chain: &[u8]) -> Result<Vec<&[u8]>, MachineError> {
+    let mut certificates = Vec::new();
+    while !chain.is_empty() {
+        let index = certificates.len();
+        if index == CHAIN_MAX {
+            return Err(MachineError::LongChain {
+                count: CHAIN_MAX + 1,
+                max: CHAIN_MAX,
+            });
+        }
+        let (certificate, rest) = length(chain)
+            .and_then(|length| chain.split_at_checked(length))
+            .ok_or(MachineError::Malformed {
+                index,
+                source: X509Error::Malformed {
+                    what: "not an X.509 certificate",
+                },
+            })?;
+        certificates.push(certificate);
+        chain = rest;
+    }
+    Ok(certificates)
+}
+
+/// How long the sequence is that `der` begins with, its head included.
+fn length(der: &[u8]) -> Option<usize> {
+    match *der {
+        [0x30, short @ ..=0x7f, ..] => Some(2 + usize::from(short)),
+        [0x30, 0x81, long, ..] => Some(3 + usize::from(long)),
+        [0x30, 0x82, high, low, ..] => Some(4 + usize::from(u16::from_be_bytes([high, low]))),
+        _ => None,
+    }
 }
 
 /// What a machine's own certificate must be, whoever signed it.

@@ -232,6 +232,26 @@ fn the_signature_is_for_one_connection_one_node_key_and_one_certificate() {
 }
 
 #[test]
+fn concatenated_certificates_are_cut_where_they_end() {
+    let ca = ca();
+    let leaf = ca.leaf_from(machine()).certificate;
+    let code = |chain: &[u8]| split(chain).map(|found| found.len()).map_err(|e| e.code());
+    let both = [leaf.as_ref(), ca.certificate.as_ref()].concat();
+    assert_eq!(split(&both).unwrap(), [leaf.as_ref(), ca.certificate.as_ref()]);
+    assert_eq!(code(&[]), Ok(0));
+    assert_eq!(code(&both.repeat(2)), Ok(4));
+    assert_eq!(code(&leaf.repeat(5)), Err("SGCK303"));
+    assert_eq!(code(&[0x30, 0].repeat(1 << 20)), Err("SGCK303"), "however many");
+    assert_eq!(code(&both[..both.len() - 1]), Err("SGCK304"));
+    assert_eq!(code(&[both.as_slice(), &[0]].concat()), Err("SGCK304"));
+    assert_eq!(
+        code(&[0x30, 0x83, 1, 0, 0]),
+        Err("SGCK304"),
+        "longer than any certificate is"
+    );
+}
+
+#[test]
 fn only_authorities_can_be_trusted_and_there_must_be_some() {
     let ca = ca();
     let code = |certificates: &[Der]| MachineTrust::new(certificates).map(drop).map_err(|e| e.code());
@@ -259,6 +279,9 @@ proptest! {
         let leaf = ca.leaf_with_key(machine(), &key).certificate;
         let node = node_key();
         let good = sign(&key.local(), &BINDING, &node).unwrap();
+        if let Ok(cut) = split(&noise.concat()) {
+            prop_assert_eq!(cut.concat(), noise.concat());
+        }
         prop_assert!(trust.verify(&noise, &good, &BINDING, &node, START).is_err());
         prop_assert!(trust.verify(&[&leaf], &signature, &BINDING, &node, START).is_err());
         // One bit of the certificate or of the signature.

@@ -74,7 +74,7 @@ impl Shown {
     pub(super) fn evidence(&self, binding: &Binding, node_key: &PublicKey) -> Result<X509Pop, AgentError> {
         let signature = sign(&self.key, binding, node_key).map_err(AgentError::Key)?;
         Ok(X509Pop {
-            chain: self.chain.iter().map(|der| der.to_vec().into()).collect(),
+            chain: self.chain.iter().flat_map(|der| der.iter().copied()).collect(),
             signature: signature.into(),
         })
     }

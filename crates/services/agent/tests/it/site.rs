@@ -4,7 +4,7 @@ use crate::world::{DOMAIN, Domain, Server, entry};
 use arc_swap::ArcSwap;
 use signet_agent::{Agent, AgentError, AgentSettings, Handle, Issuer as _, Pace};
 use signet_api::JoinString;
-use signet_check::machine::{Binding, MachineTrust};
+use signet_check::machine::{Binding, MachineTrust, split};
 use signet_crypto::{PublicKey, Secret, digest};
 use signet_fault::Coded as _;
 use signet_feed::{FeedCursor, FeedEntry, PeerHello, Producer, bundle_to_proto, hello};
@@ -101,13 +101,8 @@ impl Service {
     ) -> Result<Response<AttestResponse>, Status> {
         let machines = self.0.machines.lock().expect("lock");
         let trust = machines.as_ref().expect("machines");
-        let verified = trust.verify(
-            &machine.chain,
-            &machine.signature,
-            binding,
-            key,
-            self.0.clock.now(),
-        );
+        let chain = split(&machine.chain).expect("a chain");
+        let verified = trust.verify(&chain, &machine.signature, binding, key, self.0.clock.now());
         if let Err(error) = verified {
             let details = ErrorDetails::with_error_info(error.code(), "signet", HashMap::new());
             let (code, message) = (Code::PermissionDenied, error.to_string());

@@ -11,7 +11,7 @@ pub use template::{NodeTemplate, TemplateError};
 use crate::AgentsError;
 use crate::agents::Agents;
 use attempts::Attempts;
-use signet_check::machine::{Binding, Machine, MachineTrust};
+use signet_check::machine::{Binding, Machine, MachineTrust, split};
 use signet_crypto::{PublicKey, digest};
 use signet_net::RemoteAddr;
 use signet_proto::agent::v1;
@@ -54,9 +54,10 @@ impl X509Pop {
         self.attempts
             .take(network, now)
             .map_err(|retry_s| AgentsError::ManyAttempts { retry_s })?;
+        let chain = split(&evidence.chain)?;
         Ok(self
             .trust
-            .verify(&evidence.chain, &evidence.signature, binding, node_key, now)?)
+            .verify(&chain, &evidence.signature, binding, node_key, now)?)
     }
 }
 

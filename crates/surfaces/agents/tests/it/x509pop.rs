@@ -35,7 +35,7 @@ fn key() -> LocalKey {
 
 fn evidence(leaf: &Leaf, binding: &Binding, node_key: &PublicKey) -> v1::X509Pop {
     v1::X509Pop {
-        chain: vec![leaf.certificate.to_vec().into()],
+        chain: leaf.certificate.to_vec().into(),
         signature: sign(&leaf.key, binding, node_key).unwrap().into(),
     }
 }
@@ -197,7 +197,7 @@ async fn a_proof_is_good_on_its_own_connection_for_its_own_node_key_and_certific
     );
     // Another machine's certificate, and another machine's key.
     let mut swapped = good.clone();
-    swapped.chain = vec![other.certificate.to_vec().into()];
+    swapped.chain = other.certificate.to_vec().into();
     assert_eq!(
         refusal(first.attest(request(&world, &node, swapped)).await),
         denied("SGCK310")
@@ -210,7 +210,7 @@ async fn a_proof_is_good_on_its_own_connection_for_its_own_node_key_and_certific
         denied("SGCK302")
     );
     let mut long = good.clone();
-    long.chain = vec![leaf.certificate.to_vec().into(); 5];
+    long.chain = leaf.certificate.repeat(5).into();
     assert_eq!(
         refusal(first.attest(request(&world, &node, long)).await),
         denied("SGCK303")

@@ -49,9 +49,9 @@ pub struct KnownNode {
 /// A machine certificate, and that its key is at this end of this connection.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct X509Pop {
-    /// Leaf first, then intermediates; at most 4, each in DER.
-    #[prost(bytes = "bytes", repeated, tag = "1")]
-    pub chain: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Leaf first, then intermediates; at most 4, concatenated DER: a stranger's list could be of millions of nothings.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub chain: ::prost::bytes::Bytes,
     /// By the leaf's key over 64 spaces, "signet x509pop, version 1", a zero byte, the connection's channel binding
     /// `tls-exporter` (RFC 9266) and the SHA-256 of the SubjectPublicKeyInfo of the key that the TLS certificate shows.
     /// ECDSA in DER with the curve's hash, Ed25519, RSA-PSS with SHA-256, ML-DSA: as the key is.
