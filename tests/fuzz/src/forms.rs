@@ -115,6 +115,13 @@ pub(crate) fn certificates(bytes: &[u8]) {
         }
         Err(error) => is_fit_to_print(&error),
     }
+    match pem::parse_key(bytes) {
+        Ok(key) => {
+            let again = pem::parse_key(pem::encode_key(&key).expose());
+            assert!(again.is_ok_and(|again| again.ct_eq(key.expose())));
+        }
+        Err(error) => is_fit_to_print(&error),
+    }
 }
 
 pub(crate) fn keys(bytes: &[u8]) {

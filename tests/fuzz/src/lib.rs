@@ -112,6 +112,12 @@ pub const TARGETS: &[Target] = &[
         laws: verify::chains,
     },
     Target {
+        name: "machine_chains",
+        about: "concatenated DER of machine certificates, and authorities among them",
+        corpus: CHAINS,
+        laws: verify::machine_chains,
+    },
+    Target {
         name: "server_settings",
         about: "server.toml",
         corpus: &[],

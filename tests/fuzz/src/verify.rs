@@ -1,8 +1,10 @@
 //! Verifiers: nothing stands that was not signed.
 
 use crate::laws::is_fit_to_print;
+use signet_check::machine::{self, MachineTrust};
 use signet_corpus::{Case, Kind, Manifest, Verdict};
-use signet_x509::Csr;
+use signet_time::UnixTime;
+use signet_x509::{Certificate, Csr, Der};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
@@ -77,6 +79,33 @@ pub(crate) fn chains(bytes: &[u8]) {
     Right::of(Kind::Chain, &RIGHT).judge(bytes, |chain, right| {
         leaf(chain).is_some_and(|l| leaf(right) == Some(l))
     });
+}
+
+pub(crate) fn machine_chains(bytes: &[u8]) {
+    match machine::split(bytes) {
+        Ok(cut) => {
+            assert!(cut.len() <= machine::CHAIN_MAX);
+            assert_eq!(cut.concat(), bytes);
+            let certificates: Vec<_> = cut.iter().map(|der| Der::from(der.to_vec())).collect();
+            match MachineTrust::new(&certificates) {
+                Ok(trust) => {
+                    // Whoever has certificates and no key proves nothing.
+                    let Some(key) = cut
+                        .first()
+                        .and_then(|der| Certificate::parse(der).ok()?.public_key().ok())
+                    else {
+                        return;
+                    };
+                    let binding = machine::Binding([0; 32]);
+                    let proved =
+                        trust.verify(&cut, bytes, &binding, &key, UnixTime::from_secs(1_800_000_000));
+                    assert!(proved.is_err(), "a machine without a signature");
+                }
+                Err(error) => is_fit_to_print(&error),
+            }
+        }
+        Err(error) => is_fit_to_print(&error),
+    }
 }
 
 /// The to-be-signed part of a certificate or request in DER: the first element inside.
