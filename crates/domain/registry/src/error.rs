@@ -54,6 +54,18 @@ pub enum RegistryError {
         /// The earlier one.
         first: usize,
     },
+    /// An entry changed, or went, since the change that the caller planned from.
+    #[error("entry `{id}` changed since the plan was made, nothing was applied")]
+    EntryOutdated {
+        /// Its name.
+        id: EntryId,
+    },
+    /// One call updates or deletes an entry twice.
+    #[error("entry `{id}` is named twice in one call")]
+    EntryRepeated {
+        /// Its name.
+        id: EntryId,
+    },
     /// The identity belongs to a node, or will once its join token is used.
     #[error("`{id}` is a node's identity")]
     IdentityOfNode {
@@ -174,6 +186,8 @@ register! {
     "SGRG018" "change log not readable" "see the server's health; look whether the change is there before repeating it"
     "SGRG019" "randomness" "see the server's log"
     "SGRG020" "node: unknown, or by another key" "join the node with a new join string; a node is forgotten when it is evicted, or 30 days after its last svid ended"
+    "SGRG021" "entry: changed since the plan" "plan again and look at what differs now"
+    "SGRG022" "entry: named twice" "name each entry once among the updates and deletions of one call"
 }
 
 impl Coded for RegistryError {
@@ -199,6 +213,8 @@ impl Coded for RegistryError {
             Self::Follow(_) => "SGRG018",
             Self::Crypto(_) => "SGRG019",
             Self::NodeKeyUnknown { .. } => "SGRG020",
+            Self::EntryOutdated { .. } => "SGRG021",
+            Self::EntryRepeated { .. } => "SGRG022",
         }
     }
 

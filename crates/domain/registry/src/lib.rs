@@ -14,12 +14,14 @@
 //! No entry can hold an identity below `/signet/` or that of a registered node: a workload that got one could pass
 //! for our own processes. Selectors are matched by the agent; the registry only says which entries a node may serve.
 
+mod apply;
 mod entry;
 mod entry_id;
 mod error;
 mod join_token;
 mod joining;
 mod node;
+mod plan;
 mod problem;
 mod registry;
 mod state;
@@ -40,12 +42,14 @@ mod records {
     include!("generated/signet.registry.v1.rs");
 }
 
+pub use apply::{Applied, EntryChanges, EntryDeletion, EntryUpdate};
 pub use entry::{Entry, NewEntry};
 pub use entry_id::EntryId;
 pub use error::{EntryProblems, REGISTER, RegistryError};
 pub use join_token::{JoinToken, JoinTokenSecret, TokenId};
 pub use joining::{JoinTokenWish, NODE_KEPT};
 pub use node::{Node, NodeSvid};
+pub use plan::{EntryPlan, PlannedUpdate};
 pub use problem::Problem;
 pub use registry::Registry;
 pub use state::{ENTRY, Entitlement, JOIN_TOKEN, KINDS, NODE, RegistryState};

@@ -7,6 +7,8 @@ pub struct Problem {
     pub field: String,
     /// What is wrong with it.
     pub message: String,
+    /// The earlier draft of the same list that says the same, counted from 0, where that is what is wrong.
+    pub same_as: Option<usize>,
 }
 
 impl Problem {
@@ -14,6 +16,18 @@ impl Problem {
         Self {
             field: field.into(),
             message: message.to_string(),
+            same_as: None,
+        }
+    }
+
+    /// A draft that says what the draft `first` of the same list says.
+    pub(crate) fn twice(first: usize) -> Self {
+        Self {
+            same_as: Some(first),
+            ..Self::new(
+                "spiffe_id",
+                format_args!("says the same as entry {first} of this call"),
+            )
         }
     }
 }

@@ -1,3 +1,4 @@
+use crate::plan::same_but_seq;
 use crate::state::{ENTRY, NODE, SCHEMA, Saying};
 use crate::{Entry, EntryId, EntryProblems, NewEntry, Node, RegistryError, RegistryState, limits};
 use bytes::Bytes;
@@ -70,7 +71,7 @@ impl Registry {
         let mut entries = self.checked(drafts, origin.when)?;
         let sayings = distinct(&entries)?;
         let _claim = self.claim(sayings)?;
-        self.read(|state| free_to_say(state, &entries, origin.when))?;
+        self.read(|state| free_to_say(state, &entries, &HashSet::new(), origin.when))?;
         let mut batch = Batch::new(origin);
         for (entry, (id, created_at)) in entries.iter_mut().zip(self.new_ids(batch.origin.when, given)?) {
             (entry.id, entry.created_at) = (id, created_at);
@@ -106,12 +107,13 @@ impl Registry {
             (entry.id, entry.created_at) = (id, old.created_at);
         }
         let _claim = self.claim(distinct(&entries)?)?;
-        self.read(|state| free_to_say(state, &entries, origin.when))?;
+        self.read(|state| free_to_say(state, &entries, &HashSet::new(), origin.when))?;
         let mut batch = Batch::new(origin).expecting(Expect::at(ENTRY, entry_key(id), old.seq));
         batch.expect.extend(no_nodes(&entries));
         batch.changes.extend(entries.iter().map(put_entry));
         self.settle(batch, |state| {
-            state.entry(id).is_some_and(|now| same(now, &entries))
+            let stands = |now: &Arc<Entry>| entries.iter().all(|entry| same_but_seq(now, entry));
+            state.entry(id).is_some_and(stands)
         })
         .await?;
         self.read(|state| state.entry(id).cloned())
@@ -145,7 +147,7 @@ impl Registry {
         Ok(entry)
     }
 
-    fn checked(&self, drafts: &[NewEntry], now: UnixTime) -> Result<Vec<Entry>, RegistryError> {
+    pub(crate) fn checked(&self, drafts: &[NewEntry], now: UnixTime) -> Result<Vec<Entry>, RegistryError> {
         let mut entries = Vec::with_capacity(drafts.len());
         let mut bad = Vec::new();
         for (index, draft) in drafts.iter().enumerate() {
@@ -204,7 +206,7 @@ impl Registry {
             .map_err(RegistryError::Follow)
     }
 
-    fn claim(&self, sayings: Vec<Saying>) -> Result<Claim<'_>, RegistryError> {
+    pub(crate) fn claim(&self, sayings: Vec<Saying>) -> Result<Claim<'_>, RegistryError> {
         let mut creating = lock(&self.creating);
         if sayings.iter().any(|saying| creating.contains(saying)) {
             return Err(RegistryError::Contended { attempts: 1 });
@@ -216,7 +218,11 @@ impl Registry {
         })
     }
 
-    fn new_ids(&self, now: UnixTime, count: usize) -> Result<Vec<(EntryId, UnixTime)>, RegistryError> {
+    pub(crate) fn new_ids(
+        &self,
+        now: UnixTime,
+        count: usize,
+    ) -> Result<Vec<(EntryId, UnixTime)>, RegistryError> {
         let mut ids = lock(&self.ids);
         (0..count).map(|_| ids.next(now)).collect()
     }
@@ -248,7 +254,7 @@ impl IdSource {
 }
 
 /// Sayings that a call is creating; freed when the call ends, however it ends.
-struct Claim<'a> {
+pub(crate) struct Claim<'a> {
     creating: &'a Mutex<HashSet<Saying>>,
     sayings: Vec<Saying>,
 }
@@ -270,17 +276,17 @@ pub(crate) fn entry_key(id: EntryId) -> Bytes {
     Bytes::copy_from_slice(id.as_bytes())
 }
 
-fn put_entry(entry: &Entry) -> Change {
+pub(crate) fn put_entry(entry: &Entry) -> Change {
     Change::put(ENTRY, SCHEMA, entry_key(entry.id), entry.to_body())
 }
 
 /// No identity of `entries` may be a node's when they are committed.
-fn no_nodes(entries: &[Entry]) -> impl Iterator<Item = Expect> {
+pub(crate) fn no_nodes(entries: &[Entry]) -> impl Iterator<Item = Expect> {
     let ids: BTreeSet<&SpiffeId> = entries.iter().map(|entry| &entry.spiffe_id).collect();
     ids.into_iter().map(|id| Expect::absent(NODE, Node::key(id)))
 }
 
-fn distinct(entries: &[Entry]) -> Result<Vec<Saying>, RegistryError> {
+pub(crate) fn distinct(entries: &[Entry]) -> Result<Vec<Saying>, RegistryError> {
     let mut seen = HashMap::new();
     for (index, entry) in entries.iter().enumerate() {
         if let Some(first) = seen.insert(Saying::of(entry), index) {
@@ -290,8 +296,14 @@ fn distinct(entries: &[Entry]) -> Result<Vec<Saying>, RegistryError> {
     Ok(seen.into_keys().collect())
 }
 
-/// Whether `state` has room for `entries`: nobody says the same, and no node has an identity of theirs.
-fn free_to_say(state: &RegistryState, entries: &[Entry], now: UnixTime) -> Result<(), RegistryError> {
+/// Whether `state` has room for `entries`: nobody says the same, and no node has an identity of theirs. What the
+/// entries `leaving` say is free: the same commit deletes them or gives them something else to say.
+pub(crate) fn free_to_say(
+    state: &RegistryState,
+    entries: &[Entry],
+    leaving: &HashSet<EntryId>,
+    now: UnixTime,
+) -> Result<(), RegistryError> {
     let taken = state.identities_of_nodes(now);
     for (index, entry) in entries.iter().enumerate() {
         if taken.contains(&entry.spiffe_id) {
@@ -299,20 +311,11 @@ fn free_to_say(state: &RegistryState, entries: &[Entry], now: UnixTime) -> Resul
             return Err(RegistryError::IdentityOfNode { id });
         }
         match state.said_by(&Saying::of(entry)) {
-            Some(existing) if existing != entry.id => {
+            Some(existing) if existing != entry.id && !leaving.contains(&existing) => {
                 return Err(RegistryError::EntryExists { index, existing });
             }
             _ => {}
         }
     }
     Ok(())
-}
-
-fn same(now: &Entry, wanted: &[Entry]) -> bool {
-    wanted.iter().all(|entry| {
-        Entry {
-            seq: now.seq,
-            ..entry.clone()
-        } == *now
-    })
 }

@@ -1,7 +1,7 @@
 //! Every write broken in every way: refused, lost, and landed but unanswered.
 
 use crate::{draft, open, origin};
-use signet_registry::{EntryId, Registry, RegistryError};
+use signet_registry::{EntryChanges, EntryId, EntryUpdate, Registry, RegistryError};
 use signet_store::faulty::{Fault, FaultyLog, Op};
 use signet_store::{ChangeLog, memory::MemoryLog};
 use signet_testkit::START;
@@ -14,6 +14,7 @@ enum Write {
     Delete,
     Token,
     Sweep,
+    Apply,
 }
 
 async fn write(registry: &Registry, what: Write, id: EntryId) -> Result<(), RegistryError> {
@@ -31,6 +32,20 @@ async fn write(registry: &Registry, what: Write, id: EntryId) -> Result<(), Regi
             .create_join_token(&Default::default(), origin())
             .await
             .map(drop),
+        Write::Apply => {
+            let seq = registry.read(|s| s.entry(id).map(|e| e.seq)).unwrap();
+            let update = EntryUpdate {
+                id,
+                seq,
+                draft: draft("/z", "unix:uid:9"),
+            };
+            let changes = EntryChanges {
+                create: vec![draft("/b", "unix:uid:2"), draft("/c", "unix:uid:3")],
+                update: vec![update],
+                delete: Vec::new(),
+            };
+            registry.apply(&changes, origin()).await.map(drop)
+        }
         Write::Sweep => {
             let late = START + std::time::Duration::from_secs(3_600);
             registry.sweep(late).await.map(drop)
@@ -55,6 +70,7 @@ async fn each_write_broken_each_way_is_done_once_or_not_at_all() {
         Write::Delete,
         Write::Token,
         Write::Sweep,
+        Write::Apply,
     ] {
         for fault in Fault::ALL {
             let memory = MemoryLog::new();
@@ -85,6 +101,7 @@ async fn each_write_broken_each_way_is_done_once_or_not_at_all() {
                 Write::Update => (&["/z"], 0),
                 Write::Delete | Write::Sweep => (&[], 0),
                 Write::Token => (&["/a"], 1),
+                Write::Apply => (&["/z", "/b", "/c"], 0),
             };
             let (entries, tokens) = look(memory).await;
             assert_eq!(

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod apply;
 mod entries;
 mod faults;
 mod joining;

@@ -1,0 +1,122 @@
+//! What would have to change for the registry to say what a list says. Nothing is changed here.
+
+use crate::state::Saying;
+use crate::{Entry, EntryProblems, NewEntry, Problem, Registry, RegistryError, RegistryState, limits};
+use signet_store::Seq;
+use signet_time::UnixTime;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// How a list of drafts differs from what the registry holds.
+///
+/// A draft is the entry that says the same: same identity, same parent, same selectors. There is one at most, because
+/// the registry takes no second; so a draft with other selectors is another entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryPlan {
+    /// The drafts that no entry says, by their place in the list; the entries have no name yet.
+    pub create: Vec<(usize, Entry)>,
+    /// The drafts that an entry says with other details.
+    pub update: Vec<PlannedUpdate>,
+    /// The drafts that an entry says in all details, and that entry.
+    pub unchanged: Vec<(usize, Arc<Entry>)>,
+    /// The entries that no draft says, oldest first.
+    pub unlisted: Vec<Arc<Entry>>,
+}
+
+/// An entry and what a draft makes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedUpdate {
+    /// The draft, counted from 0.
+    pub index: usize,
+    /// The entry as it is.
+    pub old: Arc<Entry>,
+    /// The entry as it would be.
+    pub new: Entry,
+}
+
+impl Registry {
+    /// Compares `drafts` with the entries there are, at one place in the log.
+    ///
+    /// # Errors
+    /// [`RegistryError::InvalidEntries`] with all that [`Registry::problems`] finds; [`RegistryError::Count`].
+    pub fn plan(&self, drafts: &[NewEntry], now: UnixTime) -> Result<EntryPlan, RegistryError> {
+        let max = limits::ENTRIES_PER_COMMIT_MAX;
+        let given = drafts.len();
+        if !(1..=max).contains(&given) {
+            return Err(RegistryError::Count { given, max });
+        }
+        let bad = self.problems(drafts, now);
+        if !bad.is_empty() {
+            return Err(RegistryError::InvalidEntries(bad));
+        }
+        let entries = self.checked(drafts, now)?;
+        Ok(self.read(|state| compare(state, entries)))
+    }
+
+    /// Everything that keeps `drafts` from being entries side by side: what is wrong with each, which of them say what
+    /// an earlier one says, and which give an identity that is a node's. Ordered by draft.
+    #[must_use]
+    pub fn problems(&self, drafts: &[NewEntry], now: UnixTime) -> Vec<EntryProblems> {
+        let mut bad = Vec::new();
+        let mut seen: HashMap<Saying, usize> = HashMap::with_capacity(drafts.len());
+        self.read(|state| {
+            let taken = state.identities_of_nodes(now);
+            for (index, draft) in drafts.iter().enumerate() {
+                let mut problems = Vec::new();
+                match draft.check(self.trust_domain(), now) {
+                    Ok(entry) => {
+                        if taken.contains(&entry.spiffe_id) {
+                            problems.push(Problem::new("spiffe_id", "is a node's identity"));
+                        }
+                        match seen.get(&Saying::of(&entry)) {
+                            Some(first) => problems.push(Problem::twice(*first)),
+                            None => drop(seen.insert(Saying::of(&entry), index)),
+                        }
+                    }
+                    Err(found) => problems = found,
+                }
+                if !problems.is_empty() {
+                    bad.push(EntryProblems { index, problems });
+                }
+            }
+        });
+        bad
+    }
+}
+
+fn compare(state: &RegistryState, entries: Vec<Entry>) -> EntryPlan {
+    let mut plan = EntryPlan::default();
+    let mut listed = HashSet::with_capacity(entries.len());
+    for (index, entry) in entries.into_iter().enumerate() {
+        let said = state.said_by(&Saying::of(&entry));
+        let Some(old) = said.and_then(|id| state.entry(id)) else {
+            plan.create.push((index, entry));
+            continue;
+        };
+        listed.insert(old.id);
+        let new = Entry {
+            id: old.id,
+            created_at: old.created_at,
+            seq: Seq::ZERO,
+            ..entry
+        };
+        if same_but_seq(old, &new) {
+            plan.unchanged.push((index, Arc::clone(old)));
+        } else {
+            let old = Arc::clone(old);
+            plan.update.push(PlannedUpdate { index, old, new });
+        }
+    }
+    let unlisted = state.entries().filter(|entry| !listed.contains(&entry.id));
+    plan.unlisted = unlisted.cloned().collect();
+    plan
+}
+
+/// Whether two entries differ in nothing but the change that wrote them.
+pub(crate) fn same_but_seq(one: &Entry, other: &Entry) -> bool {
+    // Entries are small: one copy is cheaper than a second list of all fields that could miss one.
+    Entry {
+        seq: one.seq,
+        ..other.clone()
+    } == *one
+}
