@@ -247,6 +247,7 @@ mod tests {
             line: 0,
             column: None,
             field: Some(field.into()),
+            same_as: None,
             message: "30h is outside 5s to 6h".into(),
         };
         let item = |fault| signet_api::ProblemItem { code: None, fault };

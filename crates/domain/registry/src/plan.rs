@@ -49,46 +49,53 @@ impl Registry {
         if !bad.is_empty() {
             return Err(RegistryError::InvalidEntries(bad));
         }
+        // Everything that takes time is done before the state is held: writers wait for it.
         let entries = self.checked(drafts, now)?;
-        Ok(self.read(|state| compare(state, entries)))
+        let sayings: Vec<_> = entries.iter().map(Saying::of).collect();
+        Ok(self.read(|state| compare(state, entries, &sayings)))
     }
 
     /// Everything that keeps `drafts` from being entries side by side: what is wrong with each, which of them say what
     /// an earlier one says, and which give an identity that is a node's. Ordered by draft.
     #[must_use]
     pub fn problems(&self, drafts: &[NewEntry], now: UnixTime) -> Vec<EntryProblems> {
-        let mut bad = Vec::new();
-        let mut seen: HashMap<Saying, usize> = HashMap::with_capacity(drafts.len());
+        let mut found: Vec<Vec<Problem>> = Vec::with_capacity(drafts.len());
+        let (mut good, mut seen) = (Vec::new(), HashMap::with_capacity(drafts.len()));
+        for (index, draft) in drafts.iter().enumerate() {
+            let problems = match draft.check(self.trust_domain(), now) {
+                Ok(entry) => {
+                    let first = *seen.entry(Saying::of(&entry)).or_insert(index);
+                    good.push((index, entry.spiffe_id));
+                    (first != index)
+                        .then(|| Problem::twice(first))
+                        .into_iter()
+                        .collect()
+                }
+                Err(problems) => problems,
+            };
+            found.push(problems);
+        }
         self.read(|state| {
             let taken = state.identities_of_nodes(now);
-            for (index, draft) in drafts.iter().enumerate() {
-                let mut problems = Vec::new();
-                match draft.check(self.trust_domain(), now) {
-                    Ok(entry) => {
-                        if taken.contains(&entry.spiffe_id) {
-                            problems.push(Problem::new("spiffe_id", "is a node's identity"));
-                        }
-                        match seen.get(&Saying::of(&entry)) {
-                            Some(first) => problems.push(Problem::twice(*first)),
-                            None => drop(seen.insert(Saying::of(&entry), index)),
-                        }
-                    }
-                    Err(found) => problems = found,
-                }
-                if !problems.is_empty() {
-                    bad.push(EntryProblems { index, problems });
+            for (index, id) in &good {
+                if let Some(problems) = found.get_mut(*index).filter(|_| taken.contains(id)) {
+                    problems.push(Problem::new("spiffe_id", "is a node's identity"));
                 }
             }
         });
-        bad
+        let numbered = found.into_iter().enumerate();
+        numbered
+            .filter(|(_, problems)| !problems.is_empty())
+            .map(|(index, problems)| EntryProblems { index, problems })
+            .collect()
     }
 }
 
-fn compare(state: &RegistryState, entries: Vec<Entry>) -> EntryPlan {
+fn compare(state: &RegistryState, entries: Vec<Entry>, sayings: &[Saying]) -> EntryPlan {
     let mut plan = EntryPlan::default();
     let mut listed = HashSet::with_capacity(entries.len());
-    for (index, entry) in entries.into_iter().enumerate() {
-        let said = state.said_by(&Saying::of(&entry));
+    for (index, (entry, saying)) in entries.into_iter().zip(sayings).enumerate() {
+        let said = state.said_by(saying);
         let Some(old) = said.and_then(|id| state.entry(id)) else {
             plan.create.push((index, entry));
             continue;

@@ -112,11 +112,9 @@ impl Call {
             return Ok(None);
         }
         self.format(&[Format::Json])?;
-        serde_json::from_str(&self.text()?).map(Some).map_err(|e| {
-            let (line, column) = (e.line().max(1), e.column().max(1));
-            let why = plain(&e);
-            AdminError::Malformed { line, column, why }.into()
-        })
+        serde_json::from_str(&self.text()?)
+            .map(Some)
+            .map_err(|e| malformed(&e))
     }
 
     /// The version that the change is for, if the caller names one. `current` is the version there is.
@@ -263,6 +261,13 @@ impl Params {
             .map(|text| parse(text).map_err(|e| wrong(name, &e)))
             .collect()
     }
+}
+
+/// The refusal of a body that is not the JSON that is wanted.
+pub(crate) fn malformed(error: &serde_json::Error) -> Refusal {
+    let (line, column) = (error.line().max(1), error.column().max(1));
+    let why = plain(error);
+    AdminError::Malformed { line, column, why }.into()
 }
 
 /// The refusal of a value of `name`.

@@ -91,30 +91,28 @@ impl Refusal {
         let line = |index: usize| lines.get(index).copied().unwrap_or(0);
         match error {
             RegistryError::InvalidEntries(bad) => {
-                let faults = bad.iter().flat_map(|entry| faults_of(entry, line(entry.index)));
+                let faults = bad.iter().flat_map(|entry| faults_of(entry, lines));
                 Self::faulty("the entries", faults.collect())
             }
             RegistryError::EntryExists { index, existing } => {
                 let message =
                     format!("says the same as entry `{existing}`: same identity, parent and selectors");
-                Self::exists(&error, line(index), message)
+                Self::exists(&error, line(index), None, message)
             }
             RegistryError::EntryTwice { index, first } => {
-                let message = match line(first) {
-                    0 => "stands twice".to_owned(),
-                    first => format!("says the same as line {first}"),
-                };
-                Self::exists(&error, line(index), message)
+                let (first, message) = same_as(line(first));
+                Self::exists(&error, line(index), first, message)
             }
             error => error.into(),
         }
     }
 
-    fn exists(error: &RegistryError, line: usize, message: String) -> Self {
+    fn exists(error: &RegistryError, line: usize, same_as: Option<usize>, message: String) -> Self {
         let fault = EntryFault {
             line,
             column: None,
             field: None,
+            same_as,
             message,
         };
         let detail = fault.to_string();
@@ -127,14 +125,30 @@ impl Refusal {
 /// The most faults that one answer lists.
 pub(crate) const FAULTS_MAX: usize = 1_000;
 
-/// The faults of one draft that stood at `line`; 0 where there are no lines.
-pub(crate) fn faults_of(entry: &EntryProblems, line: usize) -> impl Iterator<Item = EntryFault> {
-    entry.problems.iter().map(move |problem| EntryFault {
-        line,
-        column: None,
-        field: Some(problem.field.clone()),
-        message: problem.message.clone(),
+/// The faults of one draft of a list whose entries stood at `lines`; without lines, a fault has no place.
+pub(crate) fn faults_of(entry: &EntryProblems, lines: &[usize]) -> impl Iterator<Item = EntryFault> {
+    let line = |index: usize| lines.get(index).copied().unwrap_or(0);
+    entry.problems.iter().map(move |problem| {
+        let (same_as, message) = match problem.same_as {
+            Some(first) => same_as(line(first)),
+            None => (None, problem.message.clone()),
+        };
+        EntryFault {
+            line: line(entry.index),
+            column: None,
+            field: Some(problem.field.clone()),
+            same_as,
+            message,
+        }
     })
+}
+
+/// What is said of an entry that says the same as the one at line `first`; 0 where there are no lines.
+fn same_as(first: usize) -> (Option<usize>, String) {
+    match first {
+        0 => (None, "stands twice".to_owned()),
+        first => (Some(first), format!("says the same as line {first}")),
+    }
 }
 
 impl From<AdminError> for Refusal {
@@ -169,25 +183,30 @@ impl From<RegistryError> for Refusal {
         match &error {
             E::InvalidEntries(bad) => Self::faulty(
                 "the entry",
-                bad.iter().flat_map(|entry| faults_of(entry, 0)).collect(),
+                bad.iter().flat_map(|entry| faults_of(entry, &[])).collect(),
             ),
             E::InvalidJoinToken(problems) => {
                 let faults = problems.iter().map(|problem| EntryFault {
                     line: 0,
                     column: None,
                     field: Some(problem.field.clone()),
+                    same_as: None,
                     message: problem.message.clone(),
                 });
                 of(StatusCode::UNPROCESSABLE_ENTITY, "not valid").with_faults(faults)
             }
-            E::Count { .. } | E::Reason { .. } => of(StatusCode::UNPROCESSABLE_ENTITY, "not valid"),
+            E::Count { .. } | E::Reason { .. } | E::EntryRepeated { .. } => {
+                of(StatusCode::UNPROCESSABLE_ENTITY, "not valid")
+            }
             E::EntryUnknown { .. } | E::NodeUnknown { .. } | E::JoinTokenUnknown => {
                 of(StatusCode::NOT_FOUND, "not found")
             }
             E::IdentityOfNode { .. } | E::IdentityOfEntry { .. } => {
                 of(StatusCode::CONFLICT, "identity taken")
             }
-            E::Changed | E::Contended { .. } => of(StatusCode::CONFLICT, "changed meanwhile"),
+            E::Changed | E::EntryOutdated { .. } | E::Contended { .. } => {
+                of(StatusCode::CONFLICT, "changed meanwhile")
+            }
             E::NodeBanned { .. } | E::JoinTokenExpired { .. } | E::JoinTokenBound => {
                 of(StatusCode::CONFLICT, "not possible")
             }

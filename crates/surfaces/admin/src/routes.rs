@@ -1,5 +1,5 @@
 use crate::deps::Shared;
-use crate::handlers::{entries, join_tokens, nodes, server, trust};
+use crate::handlers::{apply, entries, join_tokens, nodes, server, trust};
 use crate::input::Call;
 use crate::refusal::Refusal;
 use crate::{AdminError, BODY_BYTES_MAX, BULK_BYTES_MAX, Deps, around, dispatch};
@@ -54,6 +54,9 @@ static ROUTES: &[Route] = &[
     route!(GET "/api/v1/entries" Action::read("entry.list"), LIST, 0, entries::list),
     route!(POST "/api/v1/entries" Action::change("entry.create"), [], BODY_BYTES_MAX, entries::create),
     route!(POST "/api/v1/entries/batch" Action::change("entry.create"), [], BULK_BYTES_MAX, entries::create_all),
+    // Reads: the list to compare with is too long for a query.
+    route!(POST "/api/v1/entries/plan" Action::read("entry.plan"), ["prune"], BULK_BYTES_MAX, apply::plan),
+    route!(POST "/api/v1/entries/apply" Action::change("entry.apply"), [], BULK_BYTES_MAX, apply::apply),
     route!(GET "/api/v1/entries/{id}" Action::read("entry.show"), [], 0, entries::show),
     route!(PUT "/api/v1/entries/{id}" Action::change("entry.update"), [], BODY_BYTES_MAX, entries::update),
     route!(DELETE "/api/v1/entries/{id}" Action::change("entry.delete"), [], 0, entries::delete),

@@ -38,6 +38,9 @@ pub struct EntryFault {
     /// The member, if it is one member's fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The earlier line that says the same, where that is what is wrong; the message names it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<usize>,
     /// What is wrong.
     pub message: String,
 }
@@ -117,6 +120,7 @@ pub fn read_entry_array(text: &str) -> ReadEntries {
                 line: e.line(),
                 column: Some(e.column()),
                 field: None,
+                same_as: None,
                 message: plain(&e),
             }],
         },
@@ -154,6 +158,7 @@ fn gather<'a>(documents: impl Iterator<Item = (usize, &'a str)>) -> ReadEntries 
                 line,
                 column: None,
                 field: None,
+                same_as: None,
                 message: format!("more than {ENTRIES_MAX} entries in one request, split the file here"),
             });
             break;
@@ -206,6 +211,7 @@ impl<'a> Faults<'a> {
             line: self.line,
             column,
             field: field.map(str::to_owned),
+            same_as: None,
             message,
         });
     }

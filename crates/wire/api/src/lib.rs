@@ -14,6 +14,7 @@ mod entry;
 mod entry_text;
 mod error;
 mod join;
+mod plan;
 mod problem;
 mod span;
 mod views;
@@ -25,6 +26,10 @@ pub use entry_text::{
 };
 pub use error::{ApiError, REGISTER};
 pub use join::JoinString;
+pub use plan::{
+    ApplyDelete, ApplyRequest, ApplyUpdate, EntriesApplied, EntryPlanView, MemberChange, PlannedCreate,
+    PlannedDelete, PlannedNothing, PlannedUpdate,
+};
 pub use problem::{PROBLEM_JSON, Problem, ProblemItem};
 pub use views::{
     AuthorityView, BanRequest, BundleView, CaView, EntriesCreated, HealthView, JoinTokenReply,

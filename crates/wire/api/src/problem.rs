@@ -89,6 +89,7 @@ mod tests {
                 line: 4,
                 column: Some(2),
                 field: Some("hint".into()),
+                same_as: None,
                 message: "too long".into(),
             },
         });

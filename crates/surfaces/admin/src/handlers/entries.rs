@@ -122,6 +122,33 @@ pub(crate) async fn create_all(caller: Caller, mut call: Call) -> Result<Respons
     reply(StatusCode::CREATED, &EntriesCreated { created })
 }
 
+/// A list of entries that was read, and what of it could not be.
+pub(super) struct Drafts {
+    pub(super) drafts: Vec<NewEntry>,
+    /// Where each of them stood.
+    pub(super) lines: Vec<usize>,
+    pub(super) faults: Vec<EntryFault>,
+}
+
+impl Drafts {
+    pub(super) fn read(text: &str, format: Format) -> Self {
+        let ReadEntries { entries, mut faults } = match format {
+            Format::Json => read_entry_array(text),
+            Format::JsonLines => read_entry_lines(text),
+        };
+        faults.extend(
+            entries
+                .iter()
+                .filter_map(|placed| id_given(&placed.doc, placed.line)),
+        );
+        Self {
+            drafts: entries.iter().map(|placed| draft(&placed.doc)).collect(),
+            lines: entries.iter().map(|placed: &PlacedEntry| placed.line).collect(),
+            faults,
+        }
+    }
+}
+
 /// The drafts in `text` and their lines; or every fault of every line, of form and of content.
 fn drafts_of(
     text: &str,
@@ -129,27 +156,21 @@ fn drafts_of(
     own: &TrustDomain,
     now: UnixTime,
 ) -> Result<(Vec<NewEntry>, Vec<usize>), Refusal> {
-    let ReadEntries { entries, mut faults } = match format {
-        Format::Json => read_entry_array(text),
-        Format::JsonLines => read_entry_lines(text),
-    };
-    faults.extend(
-        entries
-            .iter()
-            .filter_map(|placed| id_given(&placed.doc, placed.line)),
-    );
-    let drafts: Vec<_> = entries.iter().map(|placed| draft(&placed.doc)).collect();
-    let lines: Vec<_> = entries.iter().map(|placed: &PlacedEntry| placed.line).collect();
+    let Drafts {
+        drafts,
+        lines,
+        mut faults,
+    } = Drafts::read(text, format);
     if faults.is_empty() {
         return Ok((drafts, lines));
     }
     // Nothing will be applied, so the lines that can be read are checked here: all that is wrong is told at once.
-    for (index, (draft, line)) in drafts.iter().zip(&lines).enumerate() {
+    for (index, draft) in drafts.iter().enumerate() {
         if faults.len() >= FAULTS_MAX {
             break;
         }
         if let Err(problems) = draft.check(own, now) {
-            faults.extend(faults_of(&EntryProblems { index, problems }, *line));
+            faults.extend(faults_of(&EntryProblems { index, problems }, &lines));
         }
     }
     Err(Refusal::faulty("the entries", faults))
@@ -207,16 +228,17 @@ fn read_one(call: &mut Call) -> Result<EntryDoc, Refusal> {
 }
 
 /// The fault of a new entry that brings an id along.
-fn id_given(doc: &EntryDoc, line: usize) -> Option<EntryFault> {
+pub(super) fn id_given(doc: &EntryDoc, line: usize) -> Option<EntryFault> {
     let message = "is given by the server, leave it out".to_owned();
     doc.id.as_ref().map(|_| id_fault(line, message))
 }
 
-fn id_fault(line: usize, message: String) -> EntryFault {
+pub(super) fn id_fault(line: usize, message: String) -> EntryFault {
     EntryFault {
         line,
         column: None,
         field: Some("id".to_owned()),
+        same_as: None,
         message,
     }
 }
@@ -230,7 +252,7 @@ fn one(status: StatusCode, entry: &Entry) -> Result<Response, Refusal> {
     Ok(response)
 }
 
-fn document(entry: &Entry) -> EntryDoc {
+pub(super) fn document(entry: &Entry) -> EntryDoc {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     EntryDoc {
         id: Some(entry.id.to_string()),
@@ -248,7 +270,7 @@ fn document(entry: &Entry) -> EntryDoc {
     }
 }
 
-fn draft(doc: &EntryDoc) -> NewEntry {
+pub(super) fn draft(doc: &EntryDoc) -> NewEntry {
     NewEntry {
         spiffe_id: doc.spiffe_id.to_string(),
         parent_id: doc.parent_id.as_ref().map(SpiffeId::to_string),

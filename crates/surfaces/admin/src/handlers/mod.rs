@@ -1,3 +1,4 @@
+pub(crate) mod apply;
 pub(crate) mod entries;
 pub(crate) mod join_tokens;
 pub(crate) mod nodes;

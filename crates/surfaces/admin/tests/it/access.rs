@@ -73,6 +73,8 @@ async fn every_route_of_the_table_is_served_to_an_administrator() {
 #[test]
 fn the_table_says_what_its_routes_do() {
     let reading = [Method::GET, Method::HEAD];
+    // Asks with a list that is too long for a query.
+    let asking = [(Method::POST, "/api/v1/entries/plan")];
     let mut seen = HashSet::new();
     for route in routes() {
         assert!(route.path.starts_with("/api/v1/"), "{}", route.path);
@@ -84,7 +86,7 @@ fn the_table_says_what_its_routes_do() {
         let reads = route.action.class() == ActionClass::Read;
         assert_eq!(
             reads,
-            reading.contains(&route.method),
+            reading.contains(&route.method) || asking.contains(&(route.method.clone(), route.path)),
             "{} {}",
             route.method,
             route.path

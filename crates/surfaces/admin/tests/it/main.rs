@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod apply;
 mod bulk;
 mod entries;
 mod gate;
