@@ -8,7 +8,10 @@ use bytes::Bytes;
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use signet_api::{EntryDoc, JoinTokenReply, JoinTokenRequest, LIST_LIMIT_MAX, NodeView, Page, Problem};
+use signet_api::{
+    ApplyRequest, EntriesApplied, EntryDoc, EntryPlanView, JoinTokenReply, JoinTokenRequest, LIST_LIMIT_MAX,
+    NodeView, Page, Problem,
+};
 use signet_net::NetError;
 use signet_net::client::{Client, Endpoint, Reply};
 
@@ -53,6 +56,20 @@ impl Api {
         let made: signet_api::EntriesCreated =
             serde_json::from_slice(&reply.body).map_err(|e| self.not_understood(&e))?;
         Ok(made.created)
+    }
+
+    /// What would have to change for the entries to be those of `lines`, one JSON document a line.
+    pub(crate) async fn plan_entries(&self, lines: Vec<u8>, prune: bool) -> Result<EntryPlanView, Refused> {
+        let path = format!("/api/v1/entries/plan?prune={prune}");
+        let reply = self
+            .try_send(JSON_LINES, Method::POST, &path, lines.into())
+            .await?;
+        serde_json::from_slice(&reply.body).map_err(|e| Refused::Failure(self.not_understood(&e).into()))
+    }
+
+    /// Makes all changes of `wish` or none of them.
+    pub(crate) async fn apply_entries(&self, wish: &ApplyRequest) -> Outcome<EntriesApplied> {
+        self.call(Method::POST, "/api/v1/entries/apply", Some(wish)).await
     }
 
     pub(crate) async fn entry(&self, id: &str) -> Outcome<EntryDoc> {
@@ -155,21 +172,26 @@ impl Api {
     }
 
     async fn send_as(&self, media: &str, method: Method, path: &str, body: Bytes) -> Outcome<Reply> {
+        Ok(self.try_send(media, method, path, body).await?)
+    }
+
+    async fn try_send(&self, media: &str, method: Method, path: &str, body: Bytes) -> Result<Reply, Refused> {
         let header = [("content-type", media)];
         let headers = if body.is_empty() { &[] } else { header.as_slice() };
         let reply = self
             .client
             .send(method, path, headers, body)
             .await
-            .map_err(explain)?;
+            .map_err(|error| Refused::Failure(explain(error)))?;
         if reply.status.is_success() {
             return Ok(reply);
         }
         match serde_json::from_slice::<Problem>(&reply.body) {
-            Ok(problem) => Err(refusal(problem)),
-            Err(_) => Err(self
-                .not_understood(&format_args!("status {}", reply.status))
-                .into()),
+            Ok(problem) => Err(Refused::Problem(Box::new(problem))),
+            Err(_) => {
+                let status = format_args!("status {}", reply.status);
+                Err(Refused::Failure(self.not_understood(&status).into()))
+            }
         }
     }
 
@@ -177,6 +199,23 @@ impl Api {
         CliError::Answer {
             server: self.client.endpoint().to_string(),
             why: why.to_string(),
+        }
+    }
+}
+
+/// Why a request was not done.
+pub(crate) enum Refused {
+    /// The server says why.
+    Problem(Box<Problem>),
+    /// It did not come to an answer, or to none that is understood.
+    Failure(Failure),
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Problem(problem) => refusal(*problem),
+            Refused::Failure(failure) => failure,
         }
     }
 }

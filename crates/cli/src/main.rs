@@ -11,6 +11,7 @@ mod command;
 mod error;
 mod failure;
 mod file;
+mod folder;
 mod health;
 mod output;
 mod register;

@@ -1,5 +1,6 @@
 use crate::api::Api;
 use crate::args::Global;
+use crate::command::apply::Apply;
 use crate::error::ENTRY_FILE;
 use crate::failure::Failure;
 use crate::register::REGISTER;
@@ -34,6 +35,8 @@ pub(crate) enum Entry {
         #[arg(value_name = "ID")]
         id: String,
     },
+    /// Make the entries those of a folder: shows what differs and applies all of it at once.
+    Apply(Apply),
 }
 
 /// `signet entry create`.
@@ -217,9 +220,10 @@ impl Entry {
             }
             Self::Update(update) => {
                 let entry = runtime::client(update.send(&api))?;
-                warn_of_unknown_kinds(core::slice::from_ref(&entry));
+                warn_of_unknown_kinds([&entry]);
                 output::result(format, &entry, shown)
             }
+            Self::Apply(apply) => apply.run(&api, format),
             Self::Delete { id } => {
                 runtime::client(api.delete_entry(&id))?;
                 let deleted = Deleted { deleted: id };
@@ -250,14 +254,14 @@ impl Create {
         let mut doc = EntryDoc::new(id, self.selectors);
         self.wishes.apply(&mut doc, clock::system().now());
         let made = runtime::client(api.create_entry(&doc))?;
-        warn_of_unknown_kinds(core::slice::from_ref(&made));
+        warn_of_unknown_kinds([&made]);
         output::result(global.output, &made, shown)
     }
 }
 
 /// Entries may ask for what only another version's attestors find; most often such a kind is a slip.
-fn warn_of_unknown_kinds(entries: &[EntryDoc]) {
-    let selectors = entries.iter().flat_map(|doc| &doc.selectors);
+pub(crate) fn warn_of_unknown_kinds<'a>(entries: impl IntoIterator<Item = &'a EntryDoc>) {
+    let selectors = entries.into_iter().flat_map(|doc| &doc.selectors);
     let kinds: BTreeSet<&str> = selectors
         .map(Selector::kind)
         .filter(|kind| !Fact::is_kind(kind))

@@ -1,6 +1,7 @@
 //! One module per command: its arguments, and what it does.
 
 pub(crate) mod agent;
+pub(crate) mod apply;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod dev;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 /// A running server, and where it is.
-fn server() -> (Running, String) {
+pub(crate) fn server() -> (Running, String) {
     let ports = ["--http-port", "0", "--agent-port", "0", "--metrics-port", "0"];
     let mut dev = Running::start(&[["dev", "-o", "json", "--no-demo"].as_slice(), &ports].concat());
     let ready: Value = serde_json::from_str(&dev.line()).unwrap();

@@ -19,6 +19,7 @@ const COMMANDS: &[&[&str]] = &[
     &["entry", "show"],
     &["entry", "update"],
     &["entry", "delete"],
+    &["entry", "apply"],
     &["node"],
     &["node", "join-token"],
     &["node", "join-token", "create"],

@@ -7,6 +7,7 @@
     reason = "a failed assumption is a failed test"
 )]
 
+mod apply;
 mod crash_server;
 mod dev;
 mod entries;
