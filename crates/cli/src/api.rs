@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use signet_api::{
     ApplyRequest, EntriesApplied, EntryDoc, EntryPlanView, JoinTokenReply, JoinTokenRequest, LIST_LIMIT_MAX,
-    NodeView, Page, Problem,
+    MintJwtReply, MintJwtRequest, MintX509Reply, MintX509Request, NodeView, Page, Problem,
 };
 use signet_net::NetError;
 use signet_net::client::{Client, Endpoint, Reply};
@@ -126,6 +126,14 @@ impl Api {
 
     pub(crate) async fn create_join_token(&self, wish: &JoinTokenRequest) -> Outcome<JoinTokenReply> {
         self.call(Method::POST, "/api/v1/join-tokens", Some(wish)).await
+    }
+
+    pub(crate) async fn mint_x509(&self, wish: &MintX509Request) -> Outcome<MintX509Reply> {
+        self.call(Method::POST, "/api/v1/mint/x509", Some(wish)).await
+    }
+
+    pub(crate) async fn mint_jwt(&self, wish: &MintJwtRequest) -> Outcome<MintJwtReply> {
+        self.call(Method::POST, "/api/v1/mint/jwt", Some(wish)).await
     }
 
     async fn pages<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Outcome<Vec<T>> {

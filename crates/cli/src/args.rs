@@ -91,6 +91,9 @@ pub(crate) enum Command {
     /// Nodes, and the join strings that let new ones in.
     #[command(subcommand)]
     Node(command::node::Node),
+    /// Credentials for any workload's identity, on an administrator's word: for tests and the first steps.
+    #[command(subcommand)]
+    Mint(command::mint::Mint),
     /// This process's own identity, as any workload would fetch it.
     Svid(command::svid::Svid),
     /// Whether the server and the agent of this machine are ready.

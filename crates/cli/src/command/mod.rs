@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod dev;
 pub(crate) mod entry;
 pub(crate) mod health;
+pub(crate) mod mint;
 pub(crate) mod node;
 pub(crate) mod server;
 pub(crate) mod svid;
@@ -24,6 +25,7 @@ pub(crate) fn run(cli: Cli, started: Instant) -> Outcome {
         Command::Agent(agent) => agent.run(),
         Command::Entry(entry) => entry.run(&global),
         Command::Node(node) => node.run(&global),
+        Command::Mint(mint) => mint.run(&global),
         Command::Svid(svid) => svid.run(&global),
         Command::Health(health) => health.run(&global),
         Command::Config(config) => config.run(&global),

@@ -14,6 +14,7 @@ mod entries;
 mod errors;
 mod fleet;
 mod help;
+mod mint;
 mod ports;
 mod program;
 mod register;

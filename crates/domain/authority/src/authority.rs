@@ -1,5 +1,5 @@
 use crate::audience::{ReservedAudiences, admitted};
-use crate::profile::check_own;
+use crate::profile::{check_own, check_reason};
 use crate::{
     Admitted, Credential, IssueError, JwtRequest, JwtSvid, Profile, TlsServerCertificate, TlsServerRequest,
     WitRequest, WitSvid, X509Request, X509Svid, jwt, limits, tls, wit, x509,
@@ -34,6 +34,8 @@ pub struct Context {
     pub state_seq: Seq,
     /// The request's id, as in logs and answers.
     pub request_id: String,
+    /// Why it is asked for, where an operator asks.
+    pub reason: String,
 }
 
 impl Authority {
@@ -94,6 +96,7 @@ impl Authority {
     ) -> Result<Admitted<X509Svid>, IssueError> {
         permit(decision, profile.action(), &Resource::identity(&request.id))?;
         profile.check_principal(&decision.request().principal)?;
+        check_reason(profile.action(), &request.context.reason)?;
         check_own(&request.id, self.trust_domain())?;
         profile.check_id(&request.id)?;
         x509::check_names(&request)?;
@@ -124,7 +127,13 @@ impl Authority {
         slot: Slot,
         now: UnixTime,
     ) -> Result<Admitted<JwtSvid>, IssueError> {
-        permit(decision, Action::ISSUE_JWT_SVID, &Resource::identity(&request.id))?;
+        // For a workload by its entry, or on the word of an operator who says why.
+        let action = match decision.request().action {
+            Action::MINT_JWT_SVID => Action::MINT_JWT_SVID,
+            _ => Action::ISSUE_JWT_SVID,
+        };
+        permit(decision, action, &Resource::identity(&request.id))?;
+        check_reason(action, &request.context.reason)?;
         check_own(&request.id, self.trust_domain())?;
         Profile::Workload.check_id(&request.id)?;
         check_ttl(
@@ -395,6 +404,7 @@ fn record(
             .unwrap_or_default(),
         state_seq: context.state_seq.0,
         request_id: context.request_id,
+        reason: context.reason,
         ..slot.record(kind)
     }
 }

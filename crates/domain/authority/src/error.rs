@@ -108,6 +108,12 @@ pub enum IssueError {
         /// The kind.
         kind: &'static str,
     },
+    /// An operator asks without saying why.
+    #[error(
+        "a reason of 1 to {} bytes without control characters is needed",
+        crate::limits::REASON_BYTES_MAX
+    )]
+    Reason,
     /// The key that would sign is tainted or revoked.
     #[error("the signing key `{kid}` is tainted or revoked")]
     Tainted {
@@ -172,6 +178,7 @@ register! {
     "SGAU016" "issue: token" "see the server's log"
     "SGAU017" "issue: signing failed" "see the server's log and the key store"
     "SGAU018" "issue: key for a wit-svid" "bind it to an ecdsa or rsa key: ed25519 and ml-dsa are not among the algorithms of SVIDs"
+    "SGAU019" "mint: reason" "say in --reason what the credential is for: it stands in the record"
 }
 
 impl Coded for IssueError {
@@ -196,6 +203,7 @@ impl Coded for IssueError {
             Self::Jose(_) => "SGAU016",
             Self::Sign(_) => "SGAU017",
             Self::WitKey { .. } => "SGAU018",
+            Self::Reason => "SGAU019",
             Self::Keys(e) => e.code(),
             Self::Record(e) => e.code(),
         }

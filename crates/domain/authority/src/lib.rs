@@ -13,6 +13,7 @@
 //!   so: entries can never give one of those;
 //! * of a certificate request only the key is used; names in it must be the admitted ones, and the key must be none
 //!   of our own;
+//! * what an operator asks for ([`Profile::Minted`], and tokens by the action `mint.jwt`) says why, in its record;
 //! * lives: `notBefore` lies 30 s back, X.509-SVIDs live at most 6 h, nothing outlives its issuer, and what the
 //!   issuer's end would shorten below min(asked life, 10 min) is refused instead;
 //! * the certificate of a server's own public port ([`TlsServerRequest`]) carries names and no identity, and nobody but

@@ -24,6 +24,8 @@ pub mod limits {
     pub const AUDIENCES_MAX: usize = 16;
     /// The longest audience.
     pub const AUDIENCE_BYTES_MAX: usize = 512;
+    /// The longest reason for a minted credential: it stands in its record.
+    pub const REASON_BYTES_MAX: usize = 512;
 }
 
 /// Whom a certificate is for. The profile says which identities it may have, and who has to allow what.
@@ -31,6 +33,8 @@ pub mod limits {
 pub enum Profile {
     /// A workload: never below `/signet/`.
     Workload,
+    /// A workload, on the word of an operator who says why; the same identities as [`Profile::Workload`].
+    Minted,
     /// A node: below `/signet/node/`, or outside `/signet/` where its join token says so.
     Node,
     /// A server: `/signet/server/NAME`, and nobody but the server itself may ask.
@@ -43,6 +47,7 @@ impl Profile {
     pub const fn action(self) -> Action {
         match self {
             Self::Workload => Action::ISSUE_X509_SVID,
+            Self::Minted => Action::MINT_X509_SVID,
             Self::Node => Action::ISSUE_NODE_SVID,
             Self::Server => Action::ISSUE_SERVER_SVID,
         }
@@ -50,7 +55,7 @@ impl Profile {
 
     pub(crate) const fn record_kind(self) -> CredentialKind {
         match self {
-            Self::Workload => CredentialKind::X509Svid,
+            Self::Workload | Self::Minted => CredentialKind::X509Svid,
             Self::Node => CredentialKind::Node,
             Self::Server => CredentialKind::Server,
         }
@@ -67,7 +72,7 @@ impl Profile {
         let mut segments = id.segments();
         let place = (segments.next(), segments.next(), segments.next(), segments.next());
         let fits = match self {
-            Self::Workload => !id.is_reserved(),
+            Self::Workload | Self::Minted => !id.is_reserved(),
             Self::Node => !id.is_reserved() || matches!(place, (_, Some("node"), Some(_), Some(_))),
             Self::Server => matches!(place, (Some("signet"), Some("server"), Some(_), None)),
         };
@@ -76,6 +81,19 @@ impl Profile {
         } else {
             Err(IssueError::Reserved { id: id.clone() })
         }
+    }
+}
+
+/// Refuses a credential that an operator asks for without a reason that fits into its record.
+pub(crate) fn check_reason(action: Action, reason: &str) -> Result<(), IssueError> {
+    if ![Action::MINT_X509_SVID, Action::MINT_JWT_SVID].contains(&action) {
+        return Ok(());
+    }
+    let fits = (1..=limits::REASON_BYTES_MAX).contains(&reason.len());
+    if fits && !reason.trim().is_empty() && !reason.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(IssueError::Reason)
     }
 }
 

@@ -9,6 +9,8 @@ pub enum Role {
     Administrator,
     /// May read everything and change nothing.
     Auditor,
+    /// May obtain credentials for any workload, and neither reads nor changes anything.
+    Minter,
 }
 
 impl Role {
@@ -18,15 +20,18 @@ impl Role {
         match self {
             Self::Administrator => "administrator",
             Self::Auditor => "auditor",
+            Self::Minter => "minter",
         }
     }
 
     /// Whether the role covers actions of `class`. Written out, so that a new class is decided on here.
     const fn covers(self, class: ActionClass) -> bool {
         match (self, class) {
-            (_, ActionClass::Read) => true,
-            (Self::Administrator, ActionClass::Change | ActionClass::Issue) => true,
+            (Self::Administrator, ActionClass::Read | ActionClass::Change | ActionClass::Issue) => true,
+            (Self::Auditor, ActionClass::Read) => true,
             (Self::Auditor, ActionClass::Change | ActionClass::Issue) => false,
+            (Self::Minter, ActionClass::Issue) => true,
+            (Self::Minter, ActionClass::Read | ActionClass::Change) => false,
         }
     }
 }
@@ -87,10 +92,10 @@ impl Policy for RolePolicy {
     fn evaluate(&self, request: &Request) -> Result<Effect, String> {
         let class = request.action.class();
         let Some(role) = self.roles.iter().find(|role| role.covers(class)) else {
-            let needed = if Role::Auditor.covers(class) {
-                "the role auditor or administrator"
-            } else {
-                "the role administrator"
+            let needed = match class {
+                ActionClass::Read => "the role auditor or administrator",
+                ActionClass::Change => "the role administrator",
+                ActionClass::Issue => "the role minter or administrator",
             };
             let would_permit = Some(needed.to_owned());
             return Ok(Effect::Silent { would_permit });
@@ -117,6 +122,8 @@ mod tests {
         for (roles, expected) in [
             (vec![], [Deny, Deny, Deny]),
             (vec![Role::Auditor], [Allow, Deny, Deny]),
+            (vec![Role::Minter], [Deny, Deny, Allow]),
+            (vec![Role::Auditor, Role::Minter], [Allow, Deny, Allow]),
             (vec![Role::Administrator], [Allow, Allow, Allow]),
             (vec![Role::Auditor, Role::Administrator], [Allow, Allow, Allow]),
         ] {
@@ -131,6 +138,8 @@ mod tests {
         let auditor = Caller::new(Principal::Local { uid: 7 }, [Role::Auditor]);
         let decision = auditor.may(Action::change("entry.create"), Resource::all("entry"));
         assert_eq!(decision.would_allow(), ["the role administrator"]);
+        let minting = auditor.may(Action::MINT_JWT_SVID, Resource::all("identity"));
+        assert_eq!(minting.would_allow(), ["the role minter or administrator"]);
         assert_eq!(decision.request().principal.to_string(), "local:uid:7");
     }
 }

@@ -59,6 +59,11 @@ impl Action {
     /// The certificate of a server's public port, without identity.
     pub const ISSUE_TLS_SERVER: Self = Self::issue("issue.tls-server");
 
+    /// An X.509-SVID for an identity that an operator names.
+    pub const MINT_X509_SVID: Self = Self::issue("mint.x509");
+    /// A JWT-SVID for an identity that an operator names.
+    pub const MINT_JWT_SVID: Self = Self::issue("mint.jwt");
+
     /// An action that only reads.
     #[must_use]
     pub const fn read(name: &'static str) -> Self {

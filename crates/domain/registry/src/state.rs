@@ -137,6 +137,12 @@ impl RegistryState {
         self.nodes.values().map(|node| &node.id).chain(promised).collect()
     }
 
+    /// Whether `id` is a node's, or will be once an open join token is used.
+    #[must_use]
+    pub fn is_identity_of_node(&self, id: &SpiffeId, now: UnixTime) -> bool {
+        self.identities_of_nodes(now).contains(id)
+    }
+
     /// The entries that name the node `node` or every node, oldest first, those that are over and not yet removed
     /// among them: what the log holds, whatever the clock says.
     pub fn assigned(&self, node: &SpiffeId) -> impl Iterator<Item = &Arc<Entry>> {

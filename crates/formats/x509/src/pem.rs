@@ -3,8 +3,8 @@
 use crate::{Der, X509Error};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use signet_crypto::Secret;
 
 /// The most certificates that are read from one file.
@@ -29,6 +29,31 @@ pub fn encode_key(pkcs8: &Secret) -> Secret {
     let mut text = String::with_capacity(body.len() + body.len() / LINE + 64);
     push_block(&mut text, "PRIVATE KEY", body);
     Secret::new(text.into_bytes())
+}
+
+/// A certificate request in DER as PEM.
+#[must_use]
+pub fn encode_csr(der: &[u8]) -> String {
+    let mut text = String::new();
+    push_block(&mut text, "CERTIFICATE REQUEST", &STANDARD.encode(der));
+    text
+}
+
+/// The DER of the one certificate request in `text`; other blocks are passed over.
+///
+/// # Errors
+/// [`X509Error::Pem`] where there is none, more than one, or a broken block.
+pub fn parse_csr(text: &[u8]) -> Result<Vec<u8>, X509Error> {
+    let broken = |_| X509Error::Pem {
+        why: "a block is broken",
+    };
+    let mut requests = CertificateSigningRequestDer::pem_slice_iter(text);
+    let why = match (requests.next(), requests.next()) {
+        (Some(request), None) => return Ok(request.map_err(broken)?.to_vec()),
+        (Some(_), Some(_)) => "more than one CERTIFICATE REQUEST block",
+        (None, _) => "no CERTIFICATE REQUEST block",
+    };
+    Err(X509Error::Pem { why })
 }
 
 /// All certificates in `text`, in their order; other blocks are passed over.
@@ -133,6 +158,11 @@ mod tests {
         assert!(text.lines().all(|line| line.len() <= LINE));
         assert_eq!(parse_certs(text.as_bytes()).unwrap(), certificates);
         assert!(parse_certs(b"nothing").is_err());
+        let request = encode_csr(&[9; 80]);
+        assert_eq!(parse_csr(format!("{text}{request}").as_bytes()).unwrap(), [9; 80]);
+        for refused in [text.clone(), request.repeat(2), request.replace('C', "!")] {
+            assert!(parse_csr(refused.as_bytes()).is_err(), "{refused}");
+        }
         assert!(parse_certs(b"-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n").is_err());
     }
 }

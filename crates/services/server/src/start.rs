@@ -174,7 +174,7 @@ impl Server {
         let agents = Agents::new(Parts {
             registry: Arc::clone(&registry),
             keys: Arc::clone(&keys),
-            authority,
+            authority: authority.clone(),
             clock: Arc::clone(&clock),
             shutdown: agents_stop.clone(),
             series: Series::new(&metrics),
@@ -185,6 +185,7 @@ impl Server {
         let admin = Deps {
             registry: Arc::clone(&registry),
             keys: Arc::clone(&keys),
+            authority,
             roles: Arc::new(LocalAdministrators::new(signet_sys::process::uid(), group)),
             clock: Arc::clone(&clock),
             advertised: Arc::new(move || advertised.advertised()),

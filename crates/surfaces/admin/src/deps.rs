@@ -1,5 +1,6 @@
 use crate::Roles;
 use crate::metrics::Series;
+use signet_authority::Authority;
 use signet_keys::Keys;
 use signet_registry::Registry;
 use signet_telemetry::Metrics;
@@ -14,6 +15,8 @@ pub struct Deps {
     pub registry: Arc<Registry>,
     /// The keys of the trust domain.
     pub keys: Arc<Keys>,
+    /// What issues.
+    pub authority: Authority,
     /// Who may do what.
     pub roles: Arc<dyn Roles>,
     /// What time it is.

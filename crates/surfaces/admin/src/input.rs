@@ -117,6 +117,12 @@ impl Call {
             .map_err(|e| malformed(&e))
     }
 
+    /// The body as JSON, which there must be.
+    pub(crate) fn required<T: DeserializeOwned>(&mut self) -> Result<T, Refusal> {
+        self.format(&[Format::Json])?;
+        serde_json::from_str(&self.text()?).map_err(|e| malformed(&e))
+    }
+
     /// The version that the change is for, if the caller names one. `current` is the version there is.
     pub(crate) fn expected(&self, current: Seq) -> Result<Option<Seq>, Refusal> {
         let malformed = || AdminError::Parameter {

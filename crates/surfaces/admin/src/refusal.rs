@@ -4,6 +4,7 @@ use crate::AdminError;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use signet_api::{EntryFault, Problem, ProblemItem};
+use signet_authority::IssueError;
 use signet_fault::{Coded, chain};
 use signet_keys::KeysError;
 use signet_registry::{EntryProblems, RegistryError};
@@ -84,6 +85,18 @@ impl Refusal {
             }
             _ => refusal,
         }
+    }
+
+    /// A part of a wish for a credential that cannot be read.
+    pub(crate) fn of_mint(field: &str, error: &dyn Coded) -> Self {
+        let fault = EntryFault {
+            line: 0,
+            column: None,
+            field: Some(field.to_owned()),
+            same_as: None,
+            message: chain(error),
+        };
+        Self::of(StatusCode::UNPROCESSABLE_ENTITY, "not valid", error).with_faults([fault])
     }
 
     /// What the registry said of a list whose entries stood at `lines`.
@@ -234,6 +247,27 @@ impl From<RegistryError> for Refusal {
 fn told(cause: &Cause) -> String {
     let (code, remedy) = (cause.code(), cause.remedy());
     format!("{cause} [{code}: {remedy}]")
+}
+
+impl From<IssueError> for Refusal {
+    fn from(error: IssueError) -> Self {
+        use IssueError as E;
+        let of = |status, title| Self::of(status, title, &error);
+        match &error {
+            E::Denied(_) | E::NotOurselves => of(StatusCode::FORBIDDEN, "not allowed"),
+            // Nothing was handed out: what was signed and not recorded is thrown away.
+            E::Record(_) => of(StatusCode::SERVICE_UNAVAILABLE, "cannot issue now")
+                .with_detail("nothing was issued: it could not be recorded")
+                .with_cause(&error)
+                .retryable(),
+            error if error.is_transient() => of(StatusCode::SERVICE_UNAVAILABLE, "cannot issue now")
+                .with_detail(format!("nothing was issued: {}", chain(error)))
+                .with_cause(error)
+                .retryable(),
+            E::X509(_) | E::Jose(_) => Self::internal(&error),
+            _ => of(StatusCode::UNPROCESSABLE_ENTITY, "not valid"),
+        }
+    }
 }
 
 impl From<KeysError> for Refusal {

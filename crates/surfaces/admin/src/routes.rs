@@ -1,5 +1,5 @@
 use crate::deps::Shared;
-use crate::handlers::{apply, entries, join_tokens, nodes, server, trust};
+use crate::handlers::{apply, entries, join_tokens, mint, nodes, server, trust};
 use crate::input::Call;
 use crate::refusal::Refusal;
 use crate::{AdminError, BODY_BYTES_MAX, BULK_BYTES_MAX, Deps, around, dispatch};
@@ -65,6 +65,8 @@ static ROUTES: &[Route] = &[
     route!(POST "/api/v1/nodes/{id}/ban" Action::change("node.ban"), [], BODY_BYTES_MAX, nodes::ban),
     route!(DELETE "/api/v1/nodes/{id}" Action::change("node.evict"), [], 0, nodes::evict),
     route!(POST "/api/v1/join-tokens" Action::change("join_token.create"), [], BODY_BYTES_MAX, join_tokens::create),
+    route!(POST "/api/v1/mint/x509" Action::MINT_X509_SVID, [], BODY_BYTES_MAX, mint::x509),
+    route!(POST "/api/v1/mint/jwt" Action::MINT_JWT_SVID, [], BODY_BYTES_MAX, mint::jwt),
     route!(GET "/api/v1/bundle" Action::read("bundle.show"), ["format"], 0, trust::bundle),
     route!(GET "/api/v1/ca" Action::read("ca.show"), [], 0, trust::ca),
     route!(GET "/api/v1/server" Action::read("server.show"), [], 0, server::show),

@@ -94,6 +94,7 @@ impl Agents {
             entry_id,
             state_seq: self.registry.followed().seq(),
             request_id: request_id.to_string(),
+            reason: String::new(),
         }
     }
 

@@ -14,6 +14,7 @@ mod entry;
 mod entry_text;
 mod error;
 mod join;
+mod mint;
 mod plan;
 mod problem;
 mod span;
@@ -26,6 +27,7 @@ pub use entry_text::{
 };
 pub use error::{ApiError, REGISTER};
 pub use join::JoinString;
+pub use mint::{MintJwtReply, MintJwtRequest, MintX509Reply, MintX509Request};
 pub use plan::{
     ApplyDelete, ApplyRequest, ApplyUpdate, EntriesApplied, EntryPlanView, MemberChange, PlannedCreate,
     PlannedDelete, PlannedNothing, PlannedUpdate,

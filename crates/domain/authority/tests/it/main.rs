@@ -11,6 +11,7 @@
 mod algorithms;
 mod corpus;
 mod jwt;
+mod mint;
 mod recording;
 mod requests;
 mod tls;
@@ -136,6 +137,7 @@ fn jwt(path: &str) -> JwtRequest {
             entry_id: Some([7; 16]),
             state_seq: Seq(42),
             request_id: "req-1".to_owned(),
+            reason: String::new(),
         },
     }
 }
@@ -149,6 +151,7 @@ fn wit(path: &str, key: &LocalKey) -> WitRequest {
             entry_id: Some([7; 16]),
             state_seq: Seq(42),
             request_id: "req-1".to_owned(),
+            reason: String::new(),
         },
     }
 }

@@ -14,9 +14,9 @@ use signet_x509::Certificate;
 async fn a_journal_that_fails_lets_nothing_out_however_it_fails() {
     let world = World::new().await;
     for fault in Fault::ALL {
-        for profile in [Profile::Workload, Profile::Node, Profile::Server] {
+        for profile in [Profile::Workload, Profile::Minted, Profile::Node, Profile::Server] {
             let path = match profile {
-                Profile::Workload => "/a",
+                Profile::Workload | Profile::Minted => "/a",
                 Profile::Node => "/signet/node/join/1",
                 Profile::Server => "/signet/server/one",
             };
@@ -24,10 +24,15 @@ async fn a_journal_that_fails_lets_nothing_out_however_it_fails() {
                 Profile::Server => Authority::own_decision(&id(path)),
                 _ => allowed(profile.action(), &id(path)),
             };
+            let request = |path| {
+                let mut request = x509(path);
+                request.context.reason = "for a test".to_owned();
+                request
+            };
             world.journal.plan(Op::Append, 1, fault);
             let issued = world
                 .authority
-                .issue_x509(x509(path), profile, &decision, START)
+                .issue_x509(request(path), profile, &decision, START)
                 .await;
             let error = issued.map(drop).unwrap_err();
             assert!(
@@ -37,7 +42,7 @@ async fn a_journal_that_fails_lets_nothing_out_however_it_fails() {
             assert!(error.is_transient());
             world
                 .authority
-                .issue_x509(x509(path), profile, &decision, START)
+                .issue_x509(request(path), profile, &decision, START)
                 .await
                 .unwrap();
         }
@@ -97,6 +102,7 @@ async fn the_record_says_what_was_issued() {
         entry_id: Some([9; 16]),
         state_seq: Seq(17),
         request_id: "req-9".to_owned(),
+        reason: String::new(),
     };
     let request = X509Request {
         context,

@@ -82,19 +82,21 @@ async fn paths_below_signet_are_issued_to_their_own_kind_only() {
         "/signet/server/one/two",
     ];
     let fine = |profile, path: &str| match profile {
-        Profile::Workload => ["/a", "/signets/a"].contains(&path),
+        Profile::Workload | Profile::Minted => ["/a", "/signets/a"].contains(&path),
         Profile::Node => ["/a", "/signets/a", "/signet/node/join/1"].contains(&path),
         Profile::Server => path == "/signet/server/one",
     };
-    for profile in [Profile::Workload, Profile::Node, Profile::Server] {
+    for profile in [Profile::Workload, Profile::Minted, Profile::Node, Profile::Server] {
         for path in paths {
+            let mut request = x509(path);
+            request.context.reason = "for a test".to_owned();
             let decision = match profile {
                 Profile::Server => Authority::own_decision(&id(path)),
                 _ => allowed(profile.action(), &id(path)),
             };
             match world
                 .authority
-                .issue_x509(x509(path), profile, &decision, START)
+                .issue_x509(request, profile, &decision, START)
                 .await
             {
                 Ok(svid) => assert!(fine(profile, path) && svid.id == id(path), "{profile:?} {path}"),

@@ -40,6 +40,9 @@ pub struct IssueRecord {
     /// SHA-256 of the credential's bytes.
     #[prost(bytes = "bytes", tag = "14")]
     pub credential_sha256: ::prost::bytes::Bytes,
+    /// Why it was asked for, in the words of whoever asked; empty where an entry or a node's record allowed it.
+    #[prost(string, tag = "15")]
+    pub reason: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -87,7 +87,7 @@ fn spiffe(bundle: &Bundle) -> Result<Vec<u8>, Refusal> {
 }
 
 /// The roots that may be relied on: PEM has no word for one that was called off.
-fn x509_pem(bundle: &Bundle) -> String {
+pub(super) fn x509_pem(bundle: &Bundle) -> String {
     let sound = bundle.x509().iter().filter(|authority| !authority.tainted);
     let roots: Vec<&Der> = sound.map(|authority| &authority.certificate).collect();
     pem::encode_certs(&roots)

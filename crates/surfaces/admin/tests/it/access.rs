@@ -27,11 +27,33 @@ async fn a_reader_changes_nothing_and_reads_everything() {
             ActionClass::Read => assert_ne!(reply.status, StatusCode::FORBIDDEN, "{shown}"),
             ActionClass::Change | ActionClass::Issue => {
                 let problem = problem(&reply, 403, "SGAD003");
-                assert_eq!(problem.remedy, "it needs the role administrator", "{shown}");
+                let minting = route.path.starts_with("/api/v1/mint/");
+                assert_eq!(route.action.class() == ActionClass::Issue, minting, "{shown}");
+                let role = if minting {
+                    "minter or administrator"
+                } else {
+                    "administrator"
+                };
+                assert_eq!(problem.remedy, format!("it needs the role {role}"), "{shown}");
             }
         }
     }
     assert_eq!(world.registry.followed().seq(), before);
+}
+
+#[tokio::test]
+async fn a_minter_obtains_credentials_and_nothing_else() {
+    let world = World::with([Role::Minter]).await;
+    for route in routes() {
+        let reply = world.send(route.method.clone(), &path(route), &[], "").await;
+        let shown = format!("{} {}", route.method, route.path);
+        match route.action.class() {
+            ActionClass::Issue => assert_ne!(reply.status, StatusCode::FORBIDDEN, "{shown}"),
+            ActionClass::Read | ActionClass::Change => {
+                problem(&reply, 403, "SGAD003");
+            }
+        }
+    }
 }
 
 #[tokio::test]

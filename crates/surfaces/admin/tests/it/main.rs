@@ -13,6 +13,7 @@ mod apply;
 mod bulk;
 mod entries;
 mod gate;
+mod mint;
 mod nodes;
 mod refusals;
 mod store;
@@ -21,6 +22,7 @@ mod trust;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use signet_api::Problem;
+use signet_authority::{Authority, NoneReserved};
 use signet_decision::Role;
 use signet_id::TrustDomain;
 use signet_keys::{Keys, KeysConfig, MemorySeal, X509Algorithm};
@@ -29,7 +31,7 @@ use signet_net::{CancellationToken, Limits, UnixOptions, UnixServer, serve_unix}
 use signet_record::Recorder;
 use signet_registry::{Entry, Registry};
 use signet_store::ChangeLog;
-use signet_store::faulty::FaultyLog;
+use signet_store::faulty::{FaultyJournal, FaultyLog};
 use signet_store::memory::{MemoryJournal, MemoryLog};
 use signet_surface_admin::{Deps, Health, Roles};
 use signet_sys::Peer;
@@ -54,6 +56,7 @@ struct World {
     registry: Arc<Registry>,
     keys: Arc<Keys>,
     log: FaultyLog,
+    journal: FaultyJournal,
     clock: ManualClock,
     metrics: Arc<Metrics>,
     client: Client,
@@ -85,8 +88,11 @@ impl World {
             ..KeysConfig::new(own.clone())
         };
         let seal = Arc::new(MemorySeal::random().unwrap());
-        let recorder = Recorder::new(Arc::new(MemoryJournal::new()));
-        let keys = Keys::open(shared.clone(), seal, recorder, config).await.unwrap();
+        let journal = FaultyJournal::new(Arc::new(MemoryJournal::new()));
+        let recorder = Recorder::new(Arc::new(journal.clone()));
+        let keys = Keys::open(shared.clone(), seal, recorder.clone(), config)
+            .await
+            .unwrap();
         keys.ensure(START).await.unwrap();
         let (registry, keys) = (
             Arc::new(Registry::open(shared, own).await.unwrap()),
@@ -96,6 +102,12 @@ impl World {
         let deps = Deps {
             registry: Arc::clone(&registry),
             keys: Arc::clone(&keys),
+            authority: Authority::new(
+                Arc::clone(&keys),
+                recorder,
+                "https://localhost:8443/workload",
+                Arc::new(NoneReserved),
+            ),
             roles: Arc::new(Given(roles.into_iter().collect())),
             clock: Arc::new(clock.clone()),
             advertised: Arc::new(|| vec!["127.0.0.1:8445".to_owned()]),
@@ -116,6 +128,7 @@ impl World {
             registry,
             keys,
             log,
+            journal,
             clock,
             metrics,
             client: Client::new(Endpoint::Unix(path)),
