@@ -103,4 +103,6 @@ pub(crate) enum Command {
     Config(command::config::Config),
     /// Completions for a shell, to be sourced.
     Completions(command::completions::Completions),
+    /// Manual pages, one for each command.
+    Man(command::man::Man),
 }

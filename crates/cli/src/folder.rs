@@ -47,7 +47,7 @@ impl Folder {
         let mut folder = Self::default();
         let mut line = 1;
         for name in names {
-            let shown: String = name.to_string_lossy().escape_debug().collect();
+            let shown = signet_fault::shown(&name.to_string_lossy(), NAME_CHARS_MAX);
             if shown.starts_with('.') || shown.ends_with(".md") {
                 continue;
             }
@@ -132,6 +132,9 @@ fn contents(path: &Path, max: usize) -> io::Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+/// As much of a name as is shown: all of what Linux allows.
+const NAME_CHARS_MAX: usize = 255;
 
 /// The most names in a folder: the entries that one commit takes, each in a file of its own.
 const FILES_MAX: usize = 10_000;

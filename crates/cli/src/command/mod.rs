@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod dev;
 pub(crate) mod entry;
 pub(crate) mod health;
+pub(crate) mod man;
 pub(crate) mod mint;
 pub(crate) mod node;
 pub(crate) mod server;
@@ -30,5 +31,6 @@ pub(crate) fn run(cli: Cli, started: Instant) -> Outcome {
         Command::Health(health) => health.run(&global),
         Command::Config(config) => config.run(&global),
         Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(&global),
     }
 }

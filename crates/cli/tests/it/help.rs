@@ -42,6 +42,7 @@ const COMMANDS: &[&[&str]] = &[
     &["config"],
     &["config", "check"],
     &["completions"],
+    &["man"],
 ];
 
 #[test]
@@ -106,6 +107,53 @@ fn completions_name_the_commands() {
         );
     }
     assert_eq!(run(&["completions", "tcsh"]).code, Some(2));
+}
+
+#[test]
+fn every_command_has_a_manual_page_that_names_its_flags() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("share/man/man1");
+    let done = run(&["man", place.to_str().unwrap(), "-o", "json"]);
+    let mut expected: Vec<String> = COMMANDS
+        .iter()
+        .map(|command| format!("{}.1", [["signet"].as_slice(), command].concat().join("-")))
+        .collect();
+    expected.sort();
+    assert_eq!(done.json()["pages"], serde_json::json!(expected));
+    let mut found: Vec<String> = std::fs::read_dir(&place)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    found.sort();
+    assert_eq!(found, expected);
+    for command in COMMANDS {
+        let name = [["signet"].as_slice(), command].concat().join("-");
+        let page = std::fs::read_to_string(place.join(format!("{name}.1"))).unwrap();
+        assert!(
+            page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"),
+            "{name}"
+        );
+        // Roff writes a hyphen of a flag as `\\-`.
+        let plain = page.replace('\\', "");
+        assert!(plain.contains(&name), "{name}: {page}");
+        let help = run(&[command, ["-h"].as_slice()].concat()).out;
+        let flags = help.split_whitespace().filter(|word| {
+            word.starts_with("--")
+                && word.len() > 2
+                && word[2..].bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        });
+        let usual = ["--api", "--output", "--help", "--version"];
+        for flag in flags.filter(|flag| !usual.contains(flag)) {
+            assert!(plain.contains(flag), "{name} {flag}");
+        }
+    }
+    // Written again, over what is there.
+    let again = run(&["man", place.to_str().unwrap()]);
+    assert!(
+        again.code == Some(0) && again.out.contains("manual pages"),
+        "{again:?}"
+    );
+    run(&["man", "/dev/null/x"]).refused("SGCL002");
 }
 
 #[test]
