@@ -158,6 +158,7 @@ struct Trace {
     route: &'static Route,
     request_id: RequestId,
     who: String,
+    /// Safe to show: it may be what a caller wrote, and was taken through `cut`.
     resource: String,
 }
 
@@ -172,16 +173,15 @@ impl Trace {
         }
     }
 
-    // The resource may be what a caller wrote: `?` keeps it on one line.
     fn done(&self, status: u16) {
         let (who, request_id, resource) = (&self.who, &self.request_id, &self.resource);
         let action = self.route.action.name();
         match self.route.action.class() {
             ActionClass::Read => {
-                debug!(%who, action, ?resource, %request_id, status, "administration request")
+                debug!(%who, action, %resource, %request_id, status, "administration request")
             }
             ActionClass::Change | ActionClass::Issue => {
-                info!(%who, action, ?resource, %request_id, status, "administration request");
+                info!(%who, action, %resource, %request_id, status, "administration request");
             }
         }
     }
@@ -192,14 +192,14 @@ impl Trace {
         let (status, code) = (refusal.problem.status, &refusal.problem.code);
         match &refusal.cause {
             Some(cause) => {
-                error!(%who, action, ?resource, %request_id, status, %code, %cause, "administration request failed");
+                error!(%who, action, %resource, %request_id, status, %code, %cause, "administration request failed");
             }
             None if status == 403 => {
                 let detail = &refusal.problem.detail;
-                info!(%who, action, ?resource, %request_id, status, %code, detail, remedy, "administration request denied");
+                info!(%who, action, %resource, %request_id, status, %code, detail, remedy, "administration request denied");
             }
             None => {
-                info!(%who, action, ?resource, %request_id, status, %code, "administration request refused")
+                info!(%who, action, %resource, %request_id, status, %code, "administration request refused")
             }
         }
     }

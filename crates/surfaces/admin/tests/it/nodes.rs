@@ -296,5 +296,5 @@ async fn changes_are_logged_and_a_join_token_is_seen_once() {
         failed["cause"].as_str().unwrap().starts_with("commit: "),
         "{failed}"
     );
-    assert_eq!(line("req-4")["resource"], "\"entry:a\\nb\"");
+    assert_eq!(line("req-4")["resource"], "entry:a\\nb");
 }
