@@ -18,8 +18,8 @@ pub enum DurationError {
     },
 }
 
-/// The units, longest first. `ms` stands before `m` and `s` because matching is by whole suffix.
-const UNITS: [(&str, u64); 5] = [
+/// The units that a duration may be written in, and their milliseconds.
+pub const DURATION_UNITS: [(&str, u64); 5] = [
     ("d", 86_400_000),
     ("h", 3_600_000),
     ("ms", 1),
@@ -39,7 +39,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     };
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
-    let unit_ms = UNITS
+    let unit_ms = DURATION_UNITS
         .iter()
         .find(|(name, _)| *name == unit)
         .map(|(_, ms)| *ms)
@@ -69,7 +69,7 @@ pub fn format_duration(duration: Duration) -> String {
     if millis == 0 {
         return "0s".to_owned();
     }
-    let (unit, unit_ms) = UNITS
+    let (unit, unit_ms) = DURATION_UNITS
         .iter()
         .filter(|(_, ms)| millis.is_multiple_of(*ms))
         .max_by_key(|(_, ms)| *ms)

@@ -8,7 +8,7 @@
 mod duration;
 mod unix;
 
-pub use duration::{DurationError, format_duration, parse_duration};
+pub use duration::{DURATION_UNITS, DurationError, format_duration, parse_duration};
 pub use unix::{TimeError, UnixTime};
 
 use std::sync::Arc;

@@ -85,6 +85,9 @@ pub enum KeyState {
 }
 
 impl KeyState {
+    /// Every state, in the order in which a key passes through them.
+    pub const ALL: [Self; 4] = [Self::Prepared, Self::Active, Self::Draining, Self::Retired];
+
     /// The name that users see.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -106,6 +106,19 @@ impl Fact {
         self.key
     }
 
+    /// The first part of its selectors.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        self.kind
+    }
+
+    /// A regular expression of its selectors, without look-around, for those who describe them: what
+    /// [`Fact::check`] takes for this fact, as far as it is a selector.
+    #[must_use]
+    pub fn pattern(self) -> String {
+        format!("^{}:{}:{}$", self.kind, self.key, self.form.pattern())
+    }
+
     /// Whether one of our attestors states facts of this kind. Other kinds may come from a later version.
     #[must_use]
     pub fn is_kind(kind: &str) -> bool {
@@ -168,6 +181,22 @@ impl Form {
             }
             Self::Unit => unit_name::is_unit(value),
             Self::Slice => unit_name::is_slice(value),
+        }
+    }
+
+    /// As [`Form::holds`], without the control characters that no selector has.
+    const fn pattern(self) -> &'static str {
+        match self {
+            Self::Number => {
+                "(?:0|[1-9][0-9]{0,8}|[1-3][0-9]{9}|4[01][0-9]{8}|42[0-8][0-9]{7}|429[0-3][0-9]{6}|4294[0-8][0-9]{5}|\
+                 42949[0-5][0-9]{4}|429496[0-6][0-9]{3}|4294967[01][0-9]{2}|42949672[0-8][0-9]|429496729[0-5])"
+            }
+            Self::Name => r"[^\u0000-\u001f\u007f-\u009f]+",
+            // A segment with something but a dot among its first two characters, or with more than two.
+            Self::Path => {
+                r"(?:/(?:\.?[^./\u0000-\u001f\u007f-\u009f][^/\u0000-\u001f\u007f-\u009f]*|\.\.[^/\u0000-\u001f\u007f-\u009f]+))+"
+            }
+            Self::Sha256 => "[0-9a-f]{64}",
         }
     }
 

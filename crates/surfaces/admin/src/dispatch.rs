@@ -3,9 +3,10 @@
 use crate::deps::Shared;
 use crate::input::{Call, cut};
 use crate::metrics::Class;
+use crate::operation::Length;
 use crate::refusal::Refusal;
 use crate::roles::{self, Roles};
-use crate::{AdminError, BODY_BYTES_MAX, Route, input};
+use crate::{AdminError, Route, input};
 use axum::extract::{FromRequestParts as _, RawPathParams, Request};
 use axum::response::{IntoResponse as _, Response};
 use http::Extensions;
@@ -82,7 +83,7 @@ async fn decide_and_serve(
 ) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
     let id = path_id(&mut parts).await;
-    let kind = kind_of(route);
+    let kind = route.kind();
     let resource = match &id {
         Ok(Some(id)) => Resource::one(kind, id.clone()),
         Ok(None) | Err(_) => Resource::all(kind),
@@ -95,20 +96,20 @@ async fn decide_and_serve(
             return Err(refused.into());
         }
     };
-    let _turn = match route.body_bytes_max {
-        ..=BODY_BYTES_MAX => None,
+    let _turn = match route.length() {
+        None | Some(Length::One) => None,
         // Held until the answer is ready: that many large bodies are in memory at once and no more.
-        _ => Some(shared.bulk.acquire().await.map_err(|e| Refusal::internal(&e))?),
+        Some(Length::List) => Some(shared.bulk.acquire().await.map_err(|e| Refusal::internal(&e))?),
     };
     // Before anything else is said: whoever closes on a sender takes away the answer as well.
-    let body = input::read(body, route.body_bytes_max).await?;
+    let body = input::read(body, route.body_bytes_max()).await?;
     let call = Call {
         shared: Arc::clone(shared),
         request_id: trace.request_id.clone(),
         action: route.action,
         headers: parts.headers,
         id: id?,
-        query: input::query(&parts.uri, route.query)?,
+        query: input::query(&parts.uri, route.operation.query)?,
         body,
     };
     (route.serve)(caller, call).await
@@ -133,12 +134,6 @@ fn permitted(
             needs: decision.would_allow().join(" or "),
         }),
     }
-}
-
-/// The kind of thing that a route is about: what stands before the dot in its action.
-fn kind_of(route: &Route) -> &'static str {
-    let name = route.action.name();
-    name.split_once('.').map_or(name, |(kind, _)| kind)
 }
 
 /// The name in the path, decoded.

@@ -2,6 +2,7 @@
 
 use crate::AdminError;
 use crate::deps::Shared;
+use crate::operation::Parameter;
 use crate::refusal::Refusal;
 use axum::body::Body;
 use axum::extract::Query;
@@ -112,15 +113,27 @@ impl Call {
             return Ok(None);
         }
         self.format(&[Format::Json])?;
-        serde_json::from_str(&self.text()?)
-            .map(Some)
-            .map_err(|e| malformed(&e))
+        self.object().map(Some)
     }
 
     /// The body as JSON, which there must be.
     pub(crate) fn required<T: DeserializeOwned>(&mut self) -> Result<T, Refusal> {
         self.format(&[Format::Json])?;
-        serde_json::from_str(&self.text()?).map_err(|e| malformed(&e))
+        self.object()
+    }
+
+    fn object<T: DeserializeOwned>(&mut self) -> Result<T, Refusal> {
+        let text = self.text()?;
+        let start = text.len() - text.trim_ascii_start().len();
+        // What serde derives for a struct takes an array of its members as well.
+        if text.get(start..).is_some_and(|rest| rest.starts_with('[')) {
+            let before = text.get(..start).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let column = before.bytes().rev().take_while(|b| *b != b'\n').count() + 1;
+            let why = "an array where an object is wanted".to_owned();
+            return Err(AdminError::Malformed { line, column, why }.into());
+        }
+        serde_json::from_str(&text).map_err(|e| malformed(&e))
     }
 
     /// The version that the change is for, if the caller names one. `current` is the version there is.
@@ -207,7 +220,7 @@ async fn discard(mut body: Body, max: usize, limit: Duration) {
 pub(crate) struct Params(Vec<(String, String)>);
 
 /// Reads the query; only `known` parameters, each once, but `selector`.
-pub(crate) fn query(uri: &Uri, known: &[&str]) -> Result<Params, Refusal> {
+pub(crate) fn query(uri: &Uri, known: &[Parameter]) -> Result<Params, Refusal> {
     let refuse = |name: &str, what: String| {
         Refusal::from(AdminError::Parameter {
             name: cut(name),
@@ -217,11 +230,12 @@ pub(crate) fn query(uri: &Uri, known: &[&str]) -> Result<Params, Refusal> {
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
         .map_err(|_| refuse("?", "is not followed by name=value&name=value".to_owned()))?;
     for (n, (name, _)) in pairs.iter().enumerate() {
-        if !known.contains(&name.as_str()) {
-            let known = if known.is_empty() {
+        if !known.iter().any(|parameter| parameter.name == name) {
+            let names: Vec<&str> = known.iter().map(|parameter| parameter.name).collect();
+            let known = if names.is_empty() {
                 "none".to_owned()
             } else {
-                known.join(", ")
+                names.join(", ")
             };
             return Err(refuse(name, format!("is not known here, there are: {known}")));
         }

@@ -1,8 +1,9 @@
 use crate::deps::Shared;
 use crate::handlers::{apply, entries, join_tokens, mint, nodes, server, trust};
 use crate::input::Call;
+use crate::operation::{Length, Operation};
 use crate::refusal::Refusal;
-use crate::{AdminError, BODY_BYTES_MAX, BULK_BYTES_MAX, Deps, around, dispatch};
+use crate::{AdminError, Deps, around, dispatch, operations};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -21,56 +22,67 @@ pub struct Route {
     pub path: &'static str,
     /// What is decided about before anything else happens.
     pub action: Action,
-    /// The query parameters that there are.
-    pub query: &'static [&'static str],
-    /// The longest body, in bytes.
-    pub body_bytes_max: usize,
+    /// What is written down of it.
+    pub operation: &'static Operation,
     pub(crate) serve: Serve,
+}
+
+impl Route {
+    /// The longest body, in bytes; 0 where none is taken.
+    #[must_use]
+    pub fn body_bytes_max(&self) -> usize {
+        self.length().map_or(0, Length::bytes_max)
+    }
+
+    pub(crate) fn length(&self) -> Option<Length> {
+        self.operation.body.as_ref().map(|body| body.length)
+    }
+
+    /// The kind of thing that it is about: what stands before the dot in its action.
+    pub(crate) fn kind(&self) -> &'static str {
+        let name = self.action.name();
+        name.split_once('.').map_or(name, |(kind, _)| kind)
+    }
 }
 
 /// A handler: nobody gets past the decision without a caller.
 pub(crate) type Serve = fn(Caller, Call) -> Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send>>;
 
 macro_rules! route {
-    ($method:ident $path:literal $action:expr, $query:expr, $max:expr, $handler:path) => {
+    ($method:ident $path:literal $action:expr, $operation:expr, $handler:path) => {
         Route {
             method: Method::$method,
             path: $path,
             action: $action,
-            query: &$query,
-            body_bytes_max: $max,
+            operation: &$operation,
             serve: |caller, call| Box::pin($handler(caller, call)),
         }
     };
 }
 
-/// What a list can be narrowed down to, and how it is paged.
-const LIST: [&str; 5] = ["limit", "cursor", "spiffe_id", "selector", "owner"];
-/// How a list is paged.
-const PAGE: [&str; 2] = ["limit", "cursor"];
-
 /// Every route there is. A route that is not here does not exist.
 static ROUTES: &[Route] = &[
-    route!(GET "/api/v1/entries" Action::read("entry.list"), LIST, 0, entries::list),
-    route!(POST "/api/v1/entries" Action::change("entry.create"), [], BODY_BYTES_MAX, entries::create),
-    route!(POST "/api/v1/entries/batch" Action::change("entry.create"), [], BULK_BYTES_MAX, entries::create_all),
+    route!(GET "/api/v1/entries" Action::read("entry.list"), operations::entries::LIST, entries::list),
+    route!(POST "/api/v1/entries" Action::change("entry.create"), operations::entries::CREATE, entries::create),
+    route!(POST "/api/v1/entries/batch" Action::change("entry.create"), operations::entries::CREATE_ALL, entries::create_all),
     // Reads: the list to compare with is too long for a query.
-    route!(POST "/api/v1/entries/plan" Action::read("entry.plan"), ["prune"], BULK_BYTES_MAX, apply::plan),
-    route!(POST "/api/v1/entries/apply" Action::change("entry.apply"), [], BULK_BYTES_MAX, apply::apply),
-    route!(GET "/api/v1/entries/{id}" Action::read("entry.show"), [], 0, entries::show),
-    route!(PUT "/api/v1/entries/{id}" Action::change("entry.update"), [], BODY_BYTES_MAX, entries::update),
-    route!(DELETE "/api/v1/entries/{id}" Action::change("entry.delete"), [], 0, entries::delete),
-    route!(GET "/api/v1/nodes" Action::read("node.list"), PAGE, 0, nodes::list),
-    route!(GET "/api/v1/nodes/{id}" Action::read("node.show"), [], 0, nodes::show),
-    route!(POST "/api/v1/nodes/{id}/ban" Action::change("node.ban"), [], BODY_BYTES_MAX, nodes::ban),
-    route!(DELETE "/api/v1/nodes/{id}" Action::change("node.evict"), [], 0, nodes::evict),
-    route!(POST "/api/v1/join-tokens" Action::change("join_token.create"), [], BODY_BYTES_MAX, join_tokens::create),
-    route!(POST "/api/v1/mint/x509" Action::MINT_X509_SVID, [], BODY_BYTES_MAX, mint::x509),
-    route!(POST "/api/v1/mint/jwt" Action::MINT_JWT_SVID, [], BODY_BYTES_MAX, mint::jwt),
-    route!(GET "/api/v1/bundle" Action::read("bundle.show"), ["format"], 0, trust::bundle),
-    route!(GET "/api/v1/ca" Action::read("ca.show"), [], 0, trust::ca),
-    route!(GET "/api/v1/server" Action::read("server.show"), [], 0, server::show),
-    route!(GET "/api/v1/health" Action::read("health.show"), [], 0, server::health),
+    route!(POST "/api/v1/entries/plan" Action::read("entry.plan"), operations::apply::PLAN, apply::plan),
+    route!(POST "/api/v1/entries/apply" Action::change("entry.apply"), operations::apply::APPLY, apply::apply),
+    route!(GET "/api/v1/entries/{id}" Action::read("entry.show"), operations::entries::SHOW, entries::show),
+    route!(PUT "/api/v1/entries/{id}" Action::change("entry.update"), operations::entries::UPDATE, entries::update),
+    route!(DELETE "/api/v1/entries/{id}" Action::change("entry.delete"), operations::entries::DELETE, entries::delete),
+    route!(GET "/api/v1/nodes" Action::read("node.list"), operations::nodes::LIST, nodes::list),
+    route!(GET "/api/v1/nodes/{id}" Action::read("node.show"), operations::nodes::SHOW, nodes::show),
+    route!(POST "/api/v1/nodes/{id}/ban" Action::change("node.ban"), operations::nodes::BAN, nodes::ban),
+    route!(DELETE "/api/v1/nodes/{id}" Action::change("node.evict"), operations::nodes::EVICT, nodes::evict),
+    route!(POST "/api/v1/join-tokens" Action::change("join_token.create"), operations::join_tokens::CREATE, join_tokens::create),
+    route!(POST "/api/v1/mint/x509" Action::MINT_X509_SVID, operations::mint::X509, mint::x509),
+    route!(POST "/api/v1/mint/jwt" Action::MINT_JWT_SVID, operations::mint::JWT, mint::jwt),
+    route!(GET "/api/v1/bundle" Action::read("bundle.show"), operations::trust::BUNDLE, trust::bundle),
+    route!(GET "/api/v1/ca" Action::read("ca.show"), operations::trust::CA, trust::ca),
+    route!(GET "/api/v1/server" Action::read("server.show"), operations::server::SHOW, server::show),
+    route!(GET "/api/v1/health" Action::read("health.show"), operations::server::HEALTH, server::health),
+    route!(GET "/api/v1/openapi.json" Action::read("openapi.show"), operations::server::OPENAPI, server::openapi),
 ];
 
 /// Every route there is.

@@ -117,8 +117,9 @@ pub fn read_entry_array(text: &str) -> ReadEntries {
         Err(e) => ReadEntries {
             entries: Vec::new(),
             faults: vec![EntryFault {
-                line: e.line(),
-                column: Some(e.column()),
+                // The end of a text without anything in it is told as line 1, column 0.
+                line: e.line().max(1),
+                column: Some(e.column().max(1)),
                 field: None,
                 same_as: None,
                 message: plain(&e),

@@ -1,7 +1,8 @@
 use crate::input::{Call, reply};
+use crate::openapi;
 use crate::refusal::Refusal;
-use axum::response::Response;
-use http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, StatusCode, header};
 use signet_api::{HealthView, ServerView};
 use signet_decision::Caller;
 
@@ -18,6 +19,13 @@ pub(crate) async fn show(_: Caller, call: Call) -> Result<Response, Refusal> {
         time: deps.clock.now(),
     };
     reply(StatusCode::OK, &view)
+}
+
+pub(crate) async fn openapi(_: Caller, _: Call) -> Result<Response, Refusal> {
+    let mut response = openapi::text().into_response();
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    Ok(response)
 }
 
 pub(crate) async fn health(_: Caller, call: Call) -> Result<Response, Refusal> {

@@ -21,12 +21,23 @@ enum Form {
     Pem,
 }
 
+impl Form {
+    /// Those that can be asked for alone.
+    const NAMED: [(&'static str, Self); 3] =
+        [("spiffe", Self::Spiffe), ("jwks", Self::Jwks), ("pem", Self::Pem)];
+}
+
+/// The names of the forms that can be asked for alone.
+pub(crate) fn formats() -> [&'static str; 3] {
+    Form::NAMED.map(|(name, _)| name)
+}
+
 pub(crate) async fn bundle(_: Caller, call: Call) -> Result<Response, Refusal> {
-    let form = call.query.parsed("format", |text| match text {
-        "spiffe" => Ok(Form::Spiffe),
-        "jwks" => Ok(Form::Jwks),
-        "pem" => Ok(Form::Pem),
-        _ => Err("it is not one of spiffe, jwks, pem"),
+    let form = call.query.parsed("format", |text| {
+        let named = Form::NAMED.iter().find(|(name, _)| *name == text);
+        named
+            .map(|(_, form)| *form)
+            .ok_or_else(|| format!("it is not one of {}", formats().join(", ")))
     })?;
     let keys = &call.shared.deps.keys;
     // Read before the bundle: the answer may be newer than it says, never older.

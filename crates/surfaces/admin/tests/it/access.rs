@@ -84,7 +84,7 @@ async fn every_route_of_the_table_is_served_to_an_administrator() {
         assert_ne!(reply.status, StatusCode::FORBIDDEN);
         assert_ne!(reply.status, StatusCode::METHOD_NOT_ALLOWED);
         assert!(
-            !String::from_utf8_lossy(&reply.body).contains("SGAD004"),
+            reply.status != 404 || !String::from_utf8_lossy(&reply.body).contains("SGAD004"),
             "{} {}",
             route.method,
             route.path

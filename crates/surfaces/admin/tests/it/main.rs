@@ -11,11 +11,15 @@
 mod access;
 mod apply;
 mod bulk;
+mod conformance;
+mod document;
 mod entries;
+mod forms;
 mod gate;
 mod mint;
 mod nodes;
 mod refusals;
+mod schema;
 mod store;
 mod trust;
 
@@ -147,9 +151,10 @@ impl World {
         let body: Vec<u8> = body.into();
         let reply = self
             .client
-            .send(method, path, headers, body.into())
+            .send(method.clone(), path, headers, body.into())
             .await
             .unwrap();
+        conformance::check(&method, path, &reply);
         assert!(!text_of(&reply, "x-request-id").is_empty());
         text_of(&reply, "x-signet-seq").parse::<u64>().unwrap();
         assert_eq!(text_of(&reply, "cache-control"), "no-store");

@@ -185,6 +185,10 @@ async fn malformed_json_is_told_with_its_place() {
         detail.contains("tll") && detail.contains("line 1, column 6"),
         "{detail}"
     );
+    for list in ["[]", "[\"5m\", null]"] {
+        let detail = post("/api/v1/join-tokens", &format!("\n {list}")).await;
+        assert!(detail.contains("line 2, column 2: an array"), "{detail}");
+    }
     for bad in ["", "nul", "[]", "{} {}", "\u{feff}{}", "{\"a\":1,\"a\":2}x"] {
         let detail = post("/api/v1/entries", bad).await;
         assert!(detail.contains("line 1"), "{bad}: {detail}");
