@@ -142,39 +142,60 @@ impl Call {
             name: "if-match".to_owned(),
             what: "is neither `*` nor the `etag` of an earlier reply, quotes included".to_owned(),
         };
-        let mut tags = Vec::new();
-        for value in self.headers.get_all(header::IF_MATCH) {
-            let text = value.to_str().map_err(|_| malformed())?;
-            tags.extend(text.split(',').map(str::trim));
+        let values = self.headers.get_all(header::IF_MATCH);
+        let texts: Vec<&str> = values
+            .iter()
+            .map(|value| value.to_str().map_err(|_| malformed()))
+            .collect::<Result<_, _>>()?;
+        match texts.as_slice() {
+            [] => return Ok(None),
+            [only] if only.trim() == "*" => return Ok(None),
+            _ => {}
         }
-        match tags.as_slice() {
-            [] | ["*"] => Ok(None),
-            tags => {
-                let mut matches = false;
-                for tag in tags {
-                    matches |= is_tag_of(tag, current).ok_or_else(malformed)?;
-                }
-                if matches {
-                    Ok(Some(current))
-                } else {
-                    Err(AdminError::Precondition.into())
-                }
-            }
+        let wanted = current.0.to_string();
+        let mut matches = false;
+        for text in texts {
+            // All of them are read: a condition with one tag that is none is no condition.
+            let tags = entity_tags(text).ok_or_else(malformed)?;
+            matches |= tags.iter().any(|tag| !tag.weak && tag.name == wanted);
+        }
+        if matches {
+            Ok(Some(current))
+        } else {
+            Err(AdminError::Precondition.into())
         }
     }
 }
 
-/// Whether the entity tag `tag` names `current`; `None` where it is no entity tag. A weak one names nothing.
-fn is_tag_of(tag: &str, current: Seq) -> Option<bool> {
-    let (weak, quoted) = match tag.strip_prefix("W/") {
-        Some(rest) => (true, rest),
-        None => (false, tag),
-    };
-    let name = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    if name.contains('"') {
-        return None;
+/// An entity tag (RFC 9110 §8.8.3). A weak one names no version here (§13.1.1).
+#[derive(Debug, PartialEq, Eq)]
+struct EntityTag<'a> {
+    weak: bool,
+    name: &'a str,
+}
+
+/// The entity tags in a list; `None` where something else stands in it. Empty elements are passed over (RFC 9110
+/// §5.6.1.2), and a comma may stand within a tag.
+fn entity_tags(text: &str) -> Option<Vec<EntityTag<'_>>> {
+    let mut tags = Vec::new();
+    let mut rest = text.trim_start_matches([' ', '\t', ',']);
+    while !rest.is_empty() {
+        let (weak, quoted) = match rest.strip_prefix("W/") {
+            Some(quoted) => (true, quoted),
+            None => (false, rest),
+        };
+        let (name, after) = quoted.strip_prefix('"')?.split_once('"')?;
+        if !name.bytes().all(|b| b.is_ascii_graphic()) {
+            return None;
+        }
+        tags.push(EntityTag { weak, name });
+        let after = after.trim_start_matches([' ', '\t']);
+        if !(after.is_empty() || after.starts_with(',')) {
+            return None;
+        }
+        rest = after.trim_start_matches([' ', '\t', ',']);
     }
-    Some(!weak && name == current.0.to_string())
+    Some(tags)
 }
 
 /// The whole of `body`, at most `max` bytes of it.
@@ -316,4 +337,35 @@ fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let end = text.rfind(" at line ").unwrap_or(text.len());
     text.get(..end).unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entity_tags_are_read_as_rfc_9110_writes_them() {
+        let tag = |weak, name| EntityTag { weak, name };
+        for (text, tags) in [
+            ("\"1\"", vec![tag(false, "1")]),
+            ("\"\"", vec![tag(false, "")]),
+            ("W/\"a,b\" ,\t\"1\"", vec![tag(true, "a,b"), tag(false, "1")]),
+            (", ,\"1\",,", vec![tag(false, "1")]),
+            ("", vec![]),
+        ] {
+            assert_eq!(entity_tags(text), Some(tags), "{text}");
+        }
+        for bad in [
+            "1",
+            "\"1",
+            "\"1\" \"2\"",
+            "w/\"1\"",
+            "W/1",
+            "*, \"1\"",
+            "\"a b\"",
+            "\"1\"x",
+        ] {
+            assert_eq!(entity_tags(bad), None, "{bad}");
+        }
+    }
 }

@@ -99,8 +99,12 @@ async fn if_match_changes_only_what_the_caller_has_seen() {
     problem(&put(&first, "two").await, 412, "SGAD014");
     // A weak tag names no version (RFC 9110 §13.1.1).
     problem(&put(&format!("W/{second}"), "two").await, 412, "SGAD014");
-    for bad in ["17", "\"17", "*, \"17\"", "", "\"a\"b\""] {
+    for bad in ["17", "\"17", "*, \"17\"", "\"a\"b\""] {
         problem(&put(bad, "two").await, 400, "SGAD012");
+    }
+    // A condition that names no version holds for none (RFC 9110 §5.6.1.2); a comma may stand within a tag.
+    for none in ["", ",", "\"a,b\""] {
+        problem(&put(none, "two").await, 412, "SGAD014");
     }
     assert_eq!(world.shown(&path).await["hint"], "one");
     assert_eq!(
