@@ -56,6 +56,10 @@ pub const ALL: &[Scenario] = &[
         run: foreign::verifiers,
     },
     Scenario {
+        name: "schemathesis",
+        run: schemathesis,
+    },
+    Scenario {
         name: "pkilint",
         run: pkilint::every_profile,
     },
@@ -202,6 +206,20 @@ fn python_oidc_discovery() -> Result<String, Failure> {
         &id,
         token,
     ]))?;
+    summary(&output.stdout)
+}
+
+/// PyPI `schemathesis`: the administration API does what its own OpenAPI document says.
+fn schemathesis() -> Result<String, Failure> {
+    // The agent ends when its node is banned, which is one of the requests. The server does not.
+    let fleet = Fleet::start()?;
+    let socket = fleet.api.trim_start_matches("unix://");
+    let output = run(Command::new(python()?)
+        .arg(script("admin_api.py"))
+        .args([socket, "interop.test"])
+        .arg(fleet.dir()))?;
+    // After all that it still serves.
+    crate::signet_json(&crate::binary()?, &["entry", "list", "--api", &fleet.api])?;
     summary(&output.stdout)
 }
 

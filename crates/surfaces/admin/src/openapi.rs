@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document, made of the table of routes and nothing else.
 
 use crate::operation::{Body, Media, Need, Operation, Parameter};
+use crate::patterns::with;
 use crate::{Route, routes, schemas};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -96,10 +97,10 @@ fn operation(route: &Route) -> Value {
         "responses": responses(route),
     });
     if !what.description.is_empty() {
-        shown["description"] = json!(what.description);
+        shown = with(shown, "description", json!(what.description));
     }
     if let Some(body) = &what.body {
-        shown["requestBody"] = request_body(body);
+        shown = with(shown, "requestBody", request_body(body));
     }
     shown
 }
@@ -182,7 +183,7 @@ fn answer(what: &Operation) -> Value {
     }
     let mut shown = json!({"description": answer.about, "headers": headers});
     if !answer.media.is_empty() {
-        shown["content"] = content(answer.media);
+        shown = with(shown, "content", content(answer.media));
     }
     shown
 }

@@ -16,6 +16,15 @@ const SEGMENT: &str = r"(?:\.*[a-zA-Z0-9_-][a-zA-Z0-9._-]*|\.{3,})";
 /// Any character but those that end a line or steer a terminal.
 const PRINTABLE: &str = r"[^\u0000-\u001f\u007f-\u009f]";
 
+/// `object` with the member `name`, in place of an earlier one.
+pub(crate) fn with(object: Value, name: &str, value: Value) -> Value {
+    let mut object = object;
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
+    object
+}
+
 /// A moment in UTC (RFC 3339), as a reply writes it.
 pub(crate) fn time() -> Value {
     json!({
@@ -127,11 +136,9 @@ pub(crate) fn id_with_path() -> Value {
 
 /// A SPIFFE ID that an administrator may give away.
 pub(crate) fn workload_id() -> Value {
-    let mut schema = id_with_path();
-    schema["not"] = json!({"pattern": "^spiffe://[^/]*/signet(?:/|$)"});
-    schema["description"] =
-        json!("In the server's own trust domain, with a path, which is not below `/signet`.");
-    schema
+    let reserved = json!({"pattern": "^spiffe://[^/]*/signet(?:/|$)"});
+    let about = "In the server's own trust domain, with a path, which is not below `/signet`.";
+    with(with(id_with_path(), "not", reserved), "description", json!(about))
 }
 
 /// A selector, whether or not anything states it.
@@ -146,13 +153,15 @@ pub(crate) fn fact() -> Value {
     kinds.dedup();
     let known = format!("^(?:{}):", kinds.join("|"));
     choices.push(json!({"not": {"pattern": known}}));
-    let mut schema = selector();
-    schema["anyOf"] = json!(choices);
-    schema["description"] = json!(format!(
+    let about = format!(
         "`KIND:VALUE`. What can be asked of {} is listed; other kinds are for later attestors.",
         kinds.join(", ")
-    ));
-    schema
+    );
+    with(
+        with(selector(), "anyOf", json!(choices)),
+        "description",
+        json!(about),
+    )
 }
 
 /// A host name in lower case, which does not read as an address.

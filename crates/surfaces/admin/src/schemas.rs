@@ -103,8 +103,8 @@ fn draft(id: &Value) -> Value {
         let default = signet_time::format_duration(default);
         format!("{text}; null means the server's default, {default}.")
     };
-    let mut selectors = set(&patterns::fact(), limits::SELECTORS_MAX);
-    selectors["minItems"] = json!(1);
+    let selectors = set(&patterns::fact(), limits::SELECTORS_MAX);
+    let selectors = patterns::with(selectors, "minItems", json!(1));
     let [x509, jwt] = [limits::X509_TTL_MAX, limits::JWT_TTL_MAX]
         .map(|max| or_null(patterns::duration_within(limits::TTL_MIN, max)));
     let audience = patterns::line(1, limits::AUDIENCE_BYTES_MAX);
