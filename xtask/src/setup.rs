@@ -33,6 +33,16 @@ const TOOLS: &[Tool] = &[
         probe: &["-V"],
     },
     Tool {
+        package: "curl",
+        program: "curl",
+        probe: &["--version"],
+    },
+    Tool {
+        package: "jq",
+        program: "jq",
+        probe: &["--version"],
+    },
+    Tool {
         package: "mount",
         program: "mount",
         probe: &["--version"],

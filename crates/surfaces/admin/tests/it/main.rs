@@ -84,6 +84,7 @@ impl World {
     }
 
     async fn over(log: Arc<dyn ChangeLog>, roles: impl IntoIterator<Item = Role>) -> Self {
+        heard_everywhere();
         let own = TrustDomain::parse("dev.test").unwrap();
         let log = FaultyLog::new(log);
         let shared: Arc<dyn ChangeLog> = Arc::new(log.clone());
@@ -186,6 +187,13 @@ impl World {
     fn entries(&self) -> Vec<Arc<Entry>> {
         self.registry.read(|state| state.entries().cloned().collect())
     }
+}
+
+/// Puts a subscriber under all threads. While there is one in a single thread alone, an event that is first met in
+/// another one is taken for unwanted everywhere, and the thread that listens misses it.
+fn heard_everywhere() {
+    // All but the first find one there.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
 }
 
 fn entry(path: &str) -> Value {
