@@ -119,6 +119,15 @@ impl Fact {
         format!("^{}:{}:{}$", self.kind, self.key, self.form.pattern())
     }
 
+    /// The longest selector of this fact, in bytes.
+    #[must_use]
+    pub const fn selector_bytes_max(self) -> usize {
+        match self.form {
+            Form::Unit | Form::Slice => self.kind.len() + self.key.len() + 2 + unit_name::BYTES_MAX,
+            Form::Number | Form::Name | Form::Path | Form::Sha256 => Selector::BYTES_MAX,
+        }
+    }
+
     /// Whether one of our attestors states facts of this kind. Other kinds may come from a later version.
     #[must_use]
     pub fn is_kind(kind: &str) -> bool {
@@ -185,8 +194,8 @@ impl Form {
     }
 
     /// As [`Form::holds`], without the control characters that no selector has.
-    const fn pattern(self) -> &'static str {
-        match self {
+    fn pattern(self) -> String {
+        let pattern = match self {
             Self::Number => {
                 "(?:0|[1-9][0-9]{0,8}|[1-3][0-9]{9}|4[01][0-9]{8}|42[0-8][0-9]{7}|429[0-3][0-9]{6}|4294[0-8][0-9]{5}|\
                  42949[0-5][0-9]{4}|429496[0-6][0-9]{3}|4294967[01][0-9]{2}|42949672[0-8][0-9]|429496729[0-5])"
@@ -197,7 +206,13 @@ impl Form {
                 r"(?:/(?:\.?[^./\u0000-\u001f\u007f-\u009f][^/\u0000-\u001f\u007f-\u009f]*|\.\.[^/\u0000-\u001f\u007f-\u009f]+))+"
             }
             Self::Sha256 => "[0-9a-f]{64}",
-        }
+            Self::Unit => {
+                let suffixes = unit_name::WITH_PROCESSES.join("|");
+                return format!(r"[0-9a-zA-Z:_.\\-]+(?:@[0-9a-zA-Z:_.\\@-]+)?\.(?:{suffixes})");
+            }
+            Self::Slice => r"[0-9a-zA-Z:_.\\]+(?:-[0-9a-zA-Z:_.\\]+)*\.slice",
+        };
+        pattern.to_owned()
     }
 
     const fn in_words(self) -> &'static str {

@@ -2,10 +2,10 @@
 //! they are part of the name.
 
 /// The longest name of a unit, its suffix included.
-const BYTES_MAX: usize = 255;
+pub(crate) const BYTES_MAX: usize = 255;
 
 /// What follows the last dot in the name of a unit that processes can run in. Slices hold units, and no processes.
-const WITH_PROCESSES: [&str; 5] = ["service", "scope", "socket", "mount", "swap"];
+pub(crate) const WITH_PROCESSES: [&str; 5] = ["service", "scope", "socket", "mount", "swap"];
 
 /// Whether `name` is that of a unit which processes can run in, a template without its instance being none.
 #[must_use]

@@ -148,7 +148,9 @@ pub(crate) fn selector() -> Value {
 
 /// A selector that an entry may ask for: of the kinds that are known only what can be stated.
 pub(crate) fn fact() -> Value {
-    let mut choices: Vec<Value> = Fact::ALL.map(|fact| json!({"pattern": fact.pattern()})).into();
+    let mut choices: Vec<Value> = Fact::ALL
+        .map(|fact| json!({"pattern": fact.pattern(), "maxLength": fact.selector_bytes_max()}))
+        .into();
     let mut kinds: Vec<&str> = Fact::ALL.map(Fact::kind).into();
     kinds.dedup();
     let known = format!("^(?:{}):", kinds.join("|"));

@@ -73,6 +73,11 @@ async fn list_members_are_taken_as_the_document_says() {
         ),
         ("selectors", "unix:(path|user|group|shell):[/.a\u{1}]{0,5}"),
         ("selectors", "unix:sha256:([0-9a-f]{63,65}|[0-9A-F]{64})"),
+        (
+            "selectors",
+            "systemd:(unit|user-unit):[a@.\\\\-]{0,3}\\.(service|timer|swap)",
+        ),
+        ("selectors", "systemd:slice:(a{249,250}|[a.-]{1,4}|a@)\\.slice"),
         ("selectors", "[a-zA_-]{0,2}(:|::)?[a-zé\u{85} ]{0,2}"),
         ("dns_names", "[a-z0-9.-]{1,5}"),
         ("dns_names", "[a-z]{1,3}\\.([a-z0-9-]{62,64}|[0-9]{1,3}|A|1e)"),
