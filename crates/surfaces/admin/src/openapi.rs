@@ -157,6 +157,9 @@ fn responses(route: &Route) -> Value {
         codes.dedup();
         all.insert(status.to_string(), refusal(status, &codes));
     }
+    // Said by the listener, which reads no further: there is no request yet that a problem could be of.
+    let too_long = "The path, query and headers are longer than is read. No body.";
+    all.insert("431".to_owned(), json!({"description": too_long}));
     Value::Object(all)
 }
 
