@@ -37,6 +37,16 @@ const CHANGE: [(u16, &str); 6] = [
     (504, "SGRG018"),
 ];
 
+/// Refusals of everything that issues: what the authority, its keys or the record say, or what reads a request.
+const ISSUE: [(u16, &[signet_fault::Entry]); 6] = [
+    (403, signet_authority::REGISTER),
+    (422, signet_authority::REGISTER),
+    (422, signet_x509::REGISTER),
+    (503, signet_authority::REGISTER),
+    (503, signet_keys::REGISTER),
+    (503, signet_record::REGISTER),
+];
+
 /// The document as it is served.
 pub(crate) fn text() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
@@ -108,9 +118,11 @@ fn operation(route: &Route) -> Value {
 /// `*`, or entity tags (RFC 9110 §8.8.3) with commas between them.
 const IF_MATCH: &str = r#"^(?:\*|(?:W/)?"[!#-~]*"(?: *, *(?:W/)?"[!#-~]*")*)$"#;
 
+const ROLES: [Role; 3] = [Role::Administrator, Role::Auditor, Role::Minter];
+
 /// The roles that the route is open to, by the decision that is made when it is called.
 fn roles(route: &Route) -> Vec<&'static str> {
-    [Role::Administrator, Role::Auditor]
+    ROLES
         .into_iter()
         .filter(|role| {
             let caller = Caller::new(Principal::Local { uid: 0 }, [*role]);
@@ -170,12 +182,20 @@ fn refusals_of(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
         ActionClass::Change | ActionClass::Issue => &CHANGE[..],
     };
     let own = route.operation.refusals;
+    let issue = if route.action.class() == ActionClass::Issue {
+        &ISSUE[..]
+    } else {
+        &[]
+    };
+    let issue = issue
+        .iter()
+        .flat_map(|(status, register)| register.iter().map(|entry| (*status, entry.code)));
     // What nobody with a role is refused is no refusal of the role.
-    let open = roles(route).len() == 2;
+    let open = roles(route).len() == ROLES.len();
     let always = ALWAYS
         .iter()
         .filter(move |(_, code)| !(open && *code == "SGAD003"));
-    always.chain(change).chain(own).copied()
+    always.chain(change).chain(own).copied().chain(issue)
 }
 
 fn answer(what: &Operation) -> Value {
@@ -224,7 +244,14 @@ fn refusal(status: u16, codes: &[&str]) -> Value {
     })
 }
 
-const REGISTERS: [&[signet_fault::Entry]; 2] = [crate::REGISTER, signet_registry::REGISTER];
+const REGISTERS: [&[signet_fault::Entry]; 6] = [
+    crate::REGISTER,
+    signet_registry::REGISTER,
+    signet_authority::REGISTER,
+    signet_keys::REGISTER,
+    signet_record::REGISTER,
+    signet_x509::REGISTER,
+];
 
 /// What the register says that `code` means; a test sees to it that it says something.
 fn meaning(code: &str) -> &'static str {

@@ -9,6 +9,7 @@ pub(crate) const SELECTOR: &str = "unix:uid:1000";
 pub(crate) const OWNER: &str = "team-billing";
 pub(crate) const REASON: &str = "disk stolen";
 pub(crate) const PEM: &str = "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n";
+pub(crate) const CSR: &str = "-----BEGIN CERTIFICATE REQUEST-----\n...\n-----END CERTIFICATE REQUEST-----\n";
 const TRUST_DOMAIN: &str = "dev.test";
 const TIME: &str = "2026-03-01T12:00:00Z";
 const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -24,6 +25,31 @@ pub(crate) fn entry() -> Value {
         "id": ENTRY_ID, "spiffe_id": SPIFFE_ID, "parent_id": null, "selectors": [SELECTOR],
         "x509_ttl": "1h", "jwt_ttl": "5m", "dns_names": ["billing.internal"], "hint": "internal", "owner": OWNER,
         "federates_with": ["partner.test"], "jwt_audiences": [], "expires_at": null,
+    })
+}
+
+/// A comparison of the entries with a list.
+pub(crate) fn entry_plan() -> Value {
+    let from_to = json!({"field": "hint", "from": null, "to": "internal"});
+    json!({
+        "create": [], "update": [{"line": 1, "seq": 7, "entry": entry(), "changes": [from_to]}],
+        "unchanged": [{"line": 2, "id": ENTRY_ID, "spiffe_id": SPIFFE_ID}], "delete": [], "unlisted": 0,
+    })
+}
+
+/// A minted certificate.
+pub(crate) fn minted_x509() -> Value {
+    json!({
+        "spiffe_id": SPIFFE_ID, "serial": "5d0ce8a1", "not_before": TIME, "not_after": "2026-03-01T12:10:00Z",
+        "x509_svid": PEM, "bundle": PEM,
+    })
+}
+
+/// A minted token.
+pub(crate) fn minted_jwt() -> Value {
+    json!({
+        "spiffe_id": SPIFFE_ID, "jti": "5d0ce8a1", "issued_at": TIME, "expires_at": "2026-03-01T12:05:00Z",
+        "svid": "eyJhbGciOiJFUzI1NiJ9.e30.c2ln",
     })
 }
 

@@ -2,7 +2,9 @@
 
 use crate::patterns;
 use crate::refusal::FAULTS_MAX;
+use core::time::Duration;
 use serde_json::{Map, Value, json};
+use signet_api::ENTRIES_MAX;
 use signet_crypto::KeyKind;
 use signet_keys::{KeyState, Purpose};
 use signet_registry::limits;
@@ -22,6 +24,14 @@ pub(crate) fn all() -> Map<String, Value> {
         ("Entry", entry()),
         ("EntryDraft", draft(&json!({"type": "null"}))),
         ("EntryUpdate", draft(&or_null(reference("EntryId")))),
+        ("EntryPlan", entry_plan()),
+        ("PlannedEntry", planned_entry()),
+        ("ApplyRequest", apply_request()),
+        ("EntriesApplied", entries_applied()),
+        ("MintX509Request", mint_x509_request()),
+        ("MintedX509Svid", minted_x509()),
+        ("MintJwtRequest", mint_jwt_request()),
+        ("MintedJwtSvid", minted_jwt()),
         ("Node", node()),
         ("BanRequest", ban_request()),
         ("JoinTokenRequest", join_token_request()),
@@ -133,6 +143,151 @@ fn draft(id: &Value) -> Value {
                 "When the entry ends, in the future; null means never."),
         },
     })
+}
+
+fn list(items: &Value) -> Value {
+    json!({"type": "array", "maxItems": ENTRIES_MAX, "items": items})
+}
+
+fn line() -> Value {
+    json!({"type": "integer", "minimum": 1, "description": "The line, or the position in an array; from 1."})
+}
+
+fn entry_plan() -> Value {
+    let unchanged = json!({"line": line(), "id": reference("EntryId"), "spiffe_id": reference("SpiffeId")});
+    let planned = || json!({"type": "array", "items": reference("PlannedEntry")});
+    let unchanged = json!({"type": "array", "items": reply("An entry that is as its line says.", unchanged)});
+    reply(
+        "How a list differs from the entries that there are.",
+        json!({
+            "create": about(planned(), "Lines that no entry says."),
+            "update": about(planned(), "Lines that an entry says with other details."),
+            "unchanged": about(unchanged, "Lines that an entry says in every detail."),
+            "delete": about(planned(), "Entries that no line says, where the plan is to prune."),
+            "unlisted": about(whole_number(), "How many entries no line says, whether or not they are listed."),
+        }),
+    )
+}
+
+/// One form for what is to be made, changed and deleted: the members that there are tell which it is.
+fn planned_entry() -> Value {
+    // A new one has no id yet.
+    let mut planned = entry();
+    planned["properties"]["id"] = or_null(reference("EntryId"));
+    let change = json!({"field": {"type": "string"}, "from": {}, "to": {}});
+    let change = reply("A member that would change.", change);
+    json!({
+        "type": "object", "description": "An entry that a plan would make, change or delete.",
+        "required": ["entry"],
+        "properties": {
+            "line": line(),
+            "seq": about(whole_number(), "The change that touched the entry last."),
+            "entry": planned,
+            "changes": {"type": "array", "items": change, "description": "What would change."},
+        },
+    })
+}
+
+fn apply_request() -> Value {
+    let seq = || {
+        about(
+            whole_number(),
+            "The change that touched the entry last when this was planned.",
+        )
+    };
+    let update = json!({
+        "type": "object", "required": ["seq", "entry"], "additionalProperties": false,
+        "properties": {"seq": seq(), "entry": draft(&reference("EntryId"))},
+    });
+    let delete = json!({
+        "type": "object", "required": ["id", "seq"], "additionalProperties": false,
+        "properties": {"id": reference("EntryId"), "seq": seq()},
+    });
+    json!({
+        "type": "object", "additionalProperties": false,
+        "description": "Changes that are made together or not at all; 1 to 10000 of them in all.",
+        "properties": {
+            "create": about(list(&reference("EntryDraft")), "New entries."),
+            "update": about(list(&update), "Entries that are to say something else."),
+            "delete": about(list(&delete), "Entries that are to go."),
+        },
+    })
+}
+
+fn entries_applied() -> Value {
+    reply(
+        "What was applied.",
+        json!({
+            "created": about(list(&reference("Entry")), "The new entries with their ids."),
+            "updated": about(list(&reference("Entry")), "The changed entries."),
+            "deleted": about(list(&reference("EntryId")), "The ids of the deleted entries."),
+        }),
+    )
+}
+
+/// What both wishes for a credential say, with `members` beside it.
+fn mint_request(members: Value, max: Duration, default: Duration, required: &[&str]) -> Value {
+    let default = signet_time::format_duration(default);
+    let mut properties = json!({
+        "spiffe_id": reference("WorkloadId"),
+        "ttl": about(or_null(patterns::duration_within(limits::TTL_MIN, max)),
+            &format!("How long it is to live; null means the server's default, {default}.")),
+        "reason": about(patterns::line(1, signet_authority::limits::REASON_BYTES_MAX),
+            "What it is for. It stands in the record."),
+    });
+    for (name, schema) in members.as_object().into_iter().flatten() {
+        properties = patterns::with(properties, name, schema.clone());
+    }
+    let required: Vec<&str> = ["spiffe_id", "reason"].iter().chain(required).copied().collect();
+    json!({"type": "object", "required": required, "additionalProperties": false, "properties": properties})
+}
+
+fn mint_x509_request() -> Value {
+    let members = json!({
+        "csr": {"type": "string", "description": "The certificate request (PKCS #10) as PEM."},
+        "dns_names": about(set(&patterns::dns_name(), limits::DNS_NAMES_MAX), "DNS names for the certificate."),
+    });
+    mint_request(members, limits::X509_TTL_MAX, limits::X509_TTL_DEFAULT, &["csr"])
+}
+
+fn minted_x509() -> Value {
+    reply(
+        "A minted X.509-SVID.",
+        json!({
+            "spiffe_id": reference("SpiffeId"),
+            "serial": {"type": "string", "description": "The serial number in hexadecimal digits."},
+            "not_before": about(patterns::time(), "From when on it is valid."),
+            "not_after": about(patterns::time(), "Until when it is valid."),
+            "x509_svid": {"type": "string", "description": "The leaf, then the intermediates, as PEM."},
+            "bundle": {"type": "string", "description": "The roots as PEM."},
+        }),
+    )
+}
+
+fn mint_jwt_request() -> Value {
+    let audience = patterns::line(1, limits::AUDIENCE_BYTES_MAX);
+    let audience =
+        json!({"type": "array", "minItems": 1, "maxItems": limits::JWT_AUDIENCES_MAX, "items": audience});
+    let members = json!({"audience": about(audience, "Whom it is for.")});
+    mint_request(
+        members,
+        limits::JWT_TTL_MAX,
+        limits::JWT_TTL_DEFAULT,
+        &["audience"],
+    )
+}
+
+fn minted_jwt() -> Value {
+    reply(
+        "A minted JWT-SVID: a secret.",
+        json!({
+            "spiffe_id": reference("SpiffeId"),
+            "jti": {"type": "string", "description": "As the record has it."},
+            "issued_at": about(patterns::time(), "`iat`."),
+            "expires_at": about(patterns::time(), "`exp`."),
+            "svid": {"type": "string", "description": "The token in compact form."},
+        }),
+    )
 }
 
 fn node() -> Value {
@@ -303,6 +458,7 @@ fn fault() -> Value {
                 "description": "The line of a text, or the position in an array; from 1."},
             "column": {"type": "integer", "minimum": 1, "description": "Where in the line, in bytes from 1."},
             "field": {"type": "string", "description": "The member, if it is one member's fault."},
+            "same_as": {"type": "integer", "minimum": 1, "description": "The line that says the same."},
             "message": {"type": "string", "minLength": 1, "description": "What is wrong."},
         },
     })

@@ -17,6 +17,31 @@ const ENTRY: Media = Media {
     example: samples::entry,
 };
 
+/// A list of entries as somebody wants them.
+pub(super) const DRAFTS: &[Media] = &[
+    Media {
+        media_type: JSON,
+        schema: || {
+            json!({"type": "array", "minItems": 1, "maxItems": ENTRIES_MAX, "uniqueItems": true,
+                        "items": schemas::reference("EntryDraft")})
+        },
+        example: || json!([samples::draft()]),
+    },
+    Media {
+        media_type: "application/x-ndjson",
+        schema: || {
+            json!({"type": "string",
+                        "description": "One `EntryDraft` a line; empty lines are passed over."})
+        },
+        example: || json!(format!("{}\n", samples::draft())),
+    },
+    Media {
+        media_type: "application/jsonl",
+        schema: || json!({"type": "string", "description": "The same as `application/x-ndjson`."}),
+        example: || json!(format!("{}\n", samples::draft())),
+    },
+];
+
 pub(crate) const LIST: Operation = Operation {
     id: "listEntries",
     summary: "List entries",
@@ -107,29 +132,7 @@ pub(crate) const CREATE_ALL: Operation = Operation {
     body: Some(Body {
         need: Need::Required,
         length: Length::List,
-        media: &[
-            Media {
-                media_type: JSON,
-                schema: || {
-                    json!({"type": "array", "minItems": 1, "maxItems": ENTRIES_MAX, "uniqueItems": true,
-                        "items": schemas::reference("EntryDraft")})
-                },
-                example: || json!([samples::draft()]),
-            },
-            Media {
-                media_type: "application/x-ndjson",
-                schema: || {
-                    json!({"type": "string",
-                        "description": "One `EntryDraft` a line; empty lines are passed over."})
-                },
-                example: || json!(format!("{}\n", samples::draft())),
-            },
-            Media {
-                media_type: "application/jsonl",
-                schema: || json!({"type": "string", "description": "The same as `application/x-ndjson`."}),
-                example: || json!(format!("{}\n", samples::draft())),
-            },
-        ],
+        media: DRAFTS,
     }),
     answer: Answer {
         status: 201,

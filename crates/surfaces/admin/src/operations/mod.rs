@@ -1,7 +1,9 @@
 //! The documentation of the routes, a file for each file of handlers.
 
+pub(crate) mod apply;
 pub(crate) mod entries;
 pub(crate) mod join_tokens;
+pub(crate) mod mint;
 pub(crate) mod nodes;
 pub(crate) mod server;
 pub(crate) mod trust;

@@ -75,7 +75,8 @@ fn serves(route: &Route, path: &str) -> bool {
     loop {
         match (wanted.next(), given.next()) {
             (None, None) => return true,
-            (Some("{id}"), Some(name)) if !name.is_empty() && name != "batch" => {}
+            (Some("{id}"), Some(name)) if !name.is_empty() && !["batch", "plan", "apply"].contains(&name) => {
+            }
             (Some(wanted), Some(given)) if wanted == given => {}
             _ => return false,
         }
