@@ -172,8 +172,9 @@ fn entry_plan() -> Value {
 /// One form for what is to be made, changed and deleted: the members that there are tell which it is.
 fn planned_entry() -> Value {
     // A new one has no id yet.
-    let mut planned = entry();
-    planned["properties"]["id"] = or_null(reference("EntryId"));
+    let members = entry().get("properties").cloned().unwrap_or_default();
+    let members = patterns::with(members, "id", or_null(reference("EntryId")));
+    let planned = reply("An entry as it would be.", members);
     let change = json!({"field": {"type": "string"}, "from": {}, "to": {}});
     let change = reply("A member that would change.", change);
     json!({
