@@ -24,6 +24,7 @@ pub(crate) fn all() -> Map<String, Value> {
         ("Entry", entry()),
         ("EntryDraft", draft(&json!({"type": "null"}))),
         ("EntryUpdate", draft(&or_null(reference("EntryId")))),
+        ("EntryChange", changed()),
         ("EntryPlan", entry_plan()),
         ("PlannedEntry", planned_entry()),
         ("ApplyRequest", apply_request()),
@@ -145,6 +146,15 @@ fn draft(id: &Value) -> Value {
     })
 }
 
+/// An entry that is to say something else: its id has to be there.
+fn changed() -> Value {
+    patterns::with(
+        draft(&reference("EntryId")),
+        "required",
+        json!(["id", "spiffe_id", "selectors"]),
+    )
+}
+
 fn list(items: &Value) -> Value {
     json!({"type": "array", "maxItems": ENTRIES_MAX, "items": items})
 }
@@ -190,15 +200,16 @@ fn planned_entry() -> Value {
 }
 
 fn apply_request() -> Value {
+    let number = || patterns::with(whole_number(), "maximum", json!(u64::MAX));
     let seq = || {
         about(
-            whole_number(),
+            number(),
             "The change that touched the entry last when this was planned.",
         )
     };
     let update = json!({
         "type": "object", "required": ["seq", "entry"], "additionalProperties": false,
-        "properties": {"seq": seq(), "entry": draft(&reference("EntryId"))},
+        "properties": {"seq": seq(), "entry": reference("EntryChange")},
     });
     let delete = json!({
         "type": "object", "required": ["id", "seq"], "additionalProperties": false,
