@@ -55,7 +55,7 @@ def main():
     # What is held already is not sent again.
     with get(https + "/bundle") as reply:
         etag, bundle = reply.headers["etag"], json.load(reply)
-    assert {key["use"] for key in bundle["keys"]} == {"x509-svid", "jwt-svid"}, bundle
+    assert {key["use"] for key in bundle["keys"]} == {"x509-svid", "jwt-svid", "wit-svid"}, bundle
     try:
         get(https + "/bundle", {"If-None-Match": etag})
     except urllib.error.HTTPError as error:
