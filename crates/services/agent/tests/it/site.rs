@@ -389,6 +389,14 @@ impl Site {
         settings
     }
 
+    /// The same for an agent that keeps its key and identity.
+    pub(crate) fn kept_settings(&self) -> AgentSettings {
+        AgentSettings {
+            state_dir: Some(self.state_dir()),
+            ..self.settings()
+        }
+    }
+
     pub(crate) fn state_dir(&self) -> PathBuf {
         self.folder.path().join("state")
     }

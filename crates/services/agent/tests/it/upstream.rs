@@ -138,10 +138,7 @@ async fn a_token_that_another_key_used_ends_the_agent_with_a_reason() {
 #[tokio::test]
 async fn a_node_with_a_state_directory_comes_back_without_joining() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
-    let settings = AgentSettings {
-        state_dir: Some(site.state_dir()),
-        ..site.settings()
-    };
+    let settings = site.kept_settings();
     let handle = site
         .agent(settings.clone(), Some(&site.join()))
         .await
@@ -149,12 +146,7 @@ async fn a_node_with_a_state_directory_comes_back_without_joining() {
     handle.ready().await.expect("ready");
     drop(handle);
     // The first one ends in the background; its socket is not in the second one's way.
-    let mut settings = AgentSettings {
-        state_dir: Some(site.state_dir()),
-        ..site.settings()
-    };
-    settings.workload_api.path = site.folder.path().join("again.sock");
-    let handle = site.agent(settings, None).await.expect("start");
+    let handle = site.agent(again(&site), None).await.expect("start");
     handle.ready().await.expect("ready");
     assert_eq!(fetched(&handle).await.expect("fetch"), ["spiffe://a.test/a"]);
     assert_eq!(site.control.attested.load(Ordering::SeqCst), 1);
@@ -164,10 +156,7 @@ async fn a_node_with_a_state_directory_comes_back_without_joining() {
 #[tokio::test]
 async fn without_a_join_string_and_a_kept_identity_the_agent_does_not_start() {
     let site = Site::new(Vec::new()).await;
-    let settings = AgentSettings {
-        state_dir: Some(site.state_dir()),
-        ..site.settings()
-    };
+    let settings = site.kept_settings();
     let refused = site.agent(settings, None).await;
     assert!(matches!(refused.map(|_| ()), Err(AgentError::NothingToJoinWith)));
     let refused = site.agent(site.settings(), Some("sgjoin1.nonsense")).await;
@@ -254,11 +243,7 @@ async fn a_server_that_goes_and_comes_back_is_found_again() {
 #[tokio::test]
 async fn a_node_that_was_evicted_joins_anew_if_it_has_a_join_string() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
-    let state_dir = Some(site.state_dir());
-    let settings = AgentSettings {
-        state_dir,
-        ..site.settings()
-    };
+    let settings = site.kept_settings();
     let handle = site.agent(settings, Some(&site.join())).await.expect("start");
     handle.ready().await.expect("ready");
     fetched(&handle).await.expect("from now on in memory");
@@ -278,10 +263,7 @@ async fn a_node_that_was_evicted_joins_anew_if_it_has_a_join_string() {
 async fn a_node_whose_eviction_took_its_token_says_that_it_needs_a_new_join_string() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
     // Where the key is kept, so that it is not another one that comes back.
-    let settings = AgentSettings {
-        state_dir: Some(site.state_dir()),
-        ..site.settings()
-    };
+    let settings = site.kept_settings();
     let handle = site.agent(settings, Some(&site.join())).await.expect("start");
     handle.ready().await.expect("ready");
     site.control.evicted.store(true, Ordering::SeqCst);
@@ -300,10 +282,7 @@ async fn a_node_whose_eviction_took_its_token_says_that_it_needs_a_new_join_stri
 
 /// The settings of an agent that was started on the same state directory before.
 fn again(site: &Site) -> AgentSettings {
-    let mut settings = AgentSettings {
-        state_dir: Some(site.state_dir()),
-        ..site.settings()
-    };
+    let mut settings = site.kept_settings();
     // The first one may still be ending; its socket is not in the second one's way.
     settings.workload_api.path = site.folder.path().join("again.sock");
     settings
@@ -313,10 +292,7 @@ fn again(site: &Site) -> AgentSettings {
 async fn a_node_that_was_off_until_its_svid_expired_comes_back_by_its_key() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
     *site.control.node_ttl.lock().expect("lock") = Duration::from_secs(600);
-    let settings = AgentSettings {
-        state_dir: Some(site.state_dir()),
-        ..site.settings()
-    };
+    let settings = site.kept_settings();
     let handle = site.agent(settings, Some(&site.join())).await.expect("start");
     handle.ready().await.expect("ready");
     drop(handle);
@@ -363,10 +339,7 @@ async fn a_node_whose_servers_were_away_until_its_svid_expired_goes_on_without_a
 #[tokio::test]
 async fn a_node_whose_issuer_was_tainted_while_it_was_away_comes_back_by_its_key() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
-    let settings = AgentSettings {
-        state_dir: Some(site.state_dir()),
-        ..site.settings()
-    };
+    let settings = site.kept_settings();
     let handle = site.agent(settings, Some(&site.join())).await.expect("start");
     handle.ready().await.expect("ready");
     let mut stream = workload(&handle)
@@ -400,10 +373,7 @@ async fn a_node_whose_issuer_was_tainted_while_it_was_away_comes_back_by_its_key
 #[tokio::test]
 async fn a_node_that_is_not_known_any_more_and_cannot_join_serves_what_it_has_and_asks_again() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
-    let settings = AgentSettings {
-        state_dir: Some(site.state_dir()),
-        ..site.settings()
-    };
+    let settings = site.kept_settings();
     let handle = site.agent(settings, Some(&site.join())).await.expect("start");
     handle.ready().await.expect("ready");
     drop(handle);
@@ -434,10 +404,7 @@ async fn a_node_that_is_not_known_any_more_and_cannot_join_serves_what_it_has_an
 #[tokio::test]
 async fn a_server_that_was_set_up_anew_is_joined_with_its_join_string() {
     let mut old = Site::new(vec![entry(1, "/a")]).await;
-    let settings = AgentSettings {
-        state_dir: Some(old.state_dir()),
-        ..old.settings()
-    };
+    let settings = old.kept_settings();
     let handle = old.agent(settings, Some(&old.join())).await.expect("start");
     handle.ready().await.expect("ready");
     drop(handle);
@@ -454,10 +421,7 @@ async fn a_server_that_was_set_up_anew_is_joined_with_its_join_string() {
 #[tokio::test]
 async fn a_node_whose_issuer_is_tainted_renews_at_once_over_the_connection_that_stands() {
     let site = Site::new(vec![entry(1, "/a")]).await;
-    let settings = AgentSettings {
-        state_dir: Some(site.state_dir()),
-        ..site.settings()
-    };
+    let settings = site.kept_settings();
     let handle = site.agent(settings, Some(&site.join())).await.expect("start");
     handle.ready().await.expect("ready");
     assert_eq!(site.control.renewed.load(Ordering::SeqCst), 0);
@@ -475,12 +439,10 @@ async fn a_node_whose_issuer_is_tainted_renews_at_once_over_the_connection_that_
     }
     drop(handle);
     // So does the next start, which knows the taint and has no join string.
-    let mut settings = AgentSettings {
-        state_dir: Some(site.state_dir()),
-        ..site.settings()
-    };
-    settings.workload_api.path = site.folder.path().join("again.sock");
-    let handle = site.agent(settings, None).await.expect("what was kept stands");
+    let handle = site
+        .agent(again(&site), None)
+        .await
+        .expect("what was kept stands");
     handle.ready().await.expect("ready");
     assert_eq!(site.control.attested.load(Ordering::SeqCst), 1);
     assert_eq!(site.control.renewed.load(Ordering::SeqCst), 1);
@@ -491,10 +453,7 @@ async fn the_nodes_identity_is_renewed_at_half_its_life() {
     let site = Site::new(vec![entry(1, "/a")]).await;
     // The clock is moved past half of two seconds, with its scatter, and looked at when that time has really passed.
     *site.control.node_ttl.lock().expect("lock") = Duration::from_secs(2);
-    let settings = AgentSettings {
-        state_dir: Some(site.state_dir()),
-        ..site.settings()
-    };
+    let settings = site.kept_settings();
     let handle = site.agent(settings, Some(&site.join())).await.expect("start");
     handle.ready().await.expect("ready");
     let kept = || std::fs::read_to_string(site.state_dir().join("node.json")).expect("kept");
