@@ -9,6 +9,8 @@ mod proto;
 mod rules;
 mod run;
 mod setup;
+mod soak;
+mod systemd;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -21,12 +23,18 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   test [NAME ...]   set up what is needed and run everything, or the phases named; `test --list` names them
   bench start       print how long `signet dev` and `signet server run` take to be up (release build)
+  bench spine [--rounds N] [--idle-seconds N] [GROUP ...]
+                    print what identities cost, beside what they may cost: agent, changes, rates, python, memory,
+                    issue, fleet, registry, idle; all of them, in some ten minutes, where none is named
   arrows            check tiers, folders, unsafe code and cryptography against ARCHITECTURE.md
   rules [--write]   check docs/rules against the tests; with --write, fill in the tests' names
   corpus [--write]  check the negative corpus; with --write, make its files anew
   foreign --write   have foreign verifiers judge the corpus and write docs/rules/foreign-verifiers.md
   fuzz [TARGET ...] [--seconds N]
                     look for bytes that break a reader of outside bytes, N seconds (60) for each
+  soak [--seconds N]
+                    hold 1,000 streams while 10,000 entries churn and the server is restarted every 20 s, for
+                    N seconds (600), and see what the streams are told and whether anything grows (release build)
   proto [--check]   generate the protobuf code; with --check, only say what is stale
 ";
 
@@ -38,12 +46,17 @@ fn main() -> ExitCode {
         ["proto"] => proto::write(&root),
         ["proto", "--check"] => proto::check(&root),
         ["bench", "start"] => bench::start(&root),
+        ["bench", "spine", words @ ..] => match bench::Options::parse(words) {
+            Some(options) => bench::spine(&root, &options),
+            None => return usage(),
+        },
         ["arrows"] => arrows::check(&root),
         ["rules"] => rules::check(&root),
         ["rules", "--write"] => rules::write(&root),
         ["corpus"] => corpus::check(&root),
         ["corpus", "--write"] => corpus::write(&root),
         ["foreign", "--write"] => corpus::write_foreign(&root),
+        ["soak", words @ ..] => soak::run(&root, words),
         ["fuzz", words @ ..] => fuzz::run(&root, words),
         // Not for people: the first process of the namespaces in which a page of documentation runs.
         [docs::INSIDE, page, scratch] => docs::inside(&root, page, Path::new(scratch)),
@@ -52,10 +65,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["test", names @ ..] => test::run(&root, names),
-        _ => {
-            eprint!("{USAGE}");
-            return ExitCode::from(2);
-        }
+        _ => return usage(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,6 +74,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn usage() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
 }
 
 /// The folder that holds the workspace.

@@ -26,6 +26,22 @@ const UNITS: &[Unit] = &[
         services: true,
     },
     Unit {
+        include: "crates/wire/proto/proto",
+        files: &["local.proto"],
+        out: "crates/wire/proto/src/generated/local",
+        services: true,
+    },
+    Unit {
+        include: "crates/wire/proto/proto",
+        files: &[
+            "envoy/service/secret/v3/sds.proto",
+            "envoy/extensions/transport_sockets/tls/v3/secret.proto",
+            "envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.proto",
+        ],
+        out: "crates/wire/proto/src/generated/envoy",
+        services: true,
+    },
+    Unit {
         include: "crates/domain/registry/proto",
         files: &["registry.proto"],
         out: "crates/domain/registry/src/generated",
@@ -108,6 +124,7 @@ fn generate(root: &Path, unit: &Unit, out: &Path) -> Result<(), Failure> {
         .build_client(unit.services)
         .build_server(unit.services)
         .bytes(".")
+        .codec_path("crate::codec::Small")
         .compile_fds(descriptors)?;
     Ok(())
 }

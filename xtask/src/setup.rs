@@ -48,6 +48,11 @@ const TOOLS: &[Tool] = &[
         probe: &["--version"],
     },
     Tool {
+        package: "faketime",
+        program: "faketime",
+        probe: &["--version"],
+    },
+    Tool {
         package: "python3-venv",
         program: "python3",
         probe: &["-c", "import venv, ensurepip"],

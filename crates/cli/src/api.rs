@@ -5,12 +5,14 @@ use crate::args::Global;
 use crate::error::CliError;
 use crate::failure::Failure;
 use bytes::Bytes;
+use core::time::Duration;
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use signet_api::{
     ApplyRequest, EntriesApplied, EntryDoc, EntryPlanView, JoinTokenReply, JoinTokenRequest, LIST_LIMIT_MAX,
-    MintJwtReply, MintJwtRequest, MintX509Reply, MintX509Request, NodeView, Page, Problem,
+    MintJwtReply, MintJwtRequest, MintWitReply, MintWitRequest, MintX509Reply, MintX509Request, NodeView,
+    OrphansView, Page, Problem, ServerView,
 };
 use signet_net::NetError;
 use signet_net::client::{Client, Endpoint, Reply};
@@ -18,6 +20,10 @@ use signet_net::client::{Client, Endpoint, Reply};
 /// What one document, and what one document a line, is sent as.
 const JSON: &str = "application/json";
 const JSON_LINES: &str = "application/x-ndjson";
+
+/// How long a backup may take, and how long it may be.
+const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
+pub(crate) const BACKUP_BYTES_MAX: usize = 4 << 30;
 
 /// A client of one server.
 pub(crate) struct Api {
@@ -81,6 +87,27 @@ impl Api {
         self.pages("/api/v1/entries", query).await
     }
 
+    /// All entries that nobody needs after `days` without use, page after page, and since when uses are watched.
+    pub(crate) async fn orphaned_entries(&self, query: &[(&str, &str)]) -> Outcome<OrphansView> {
+        let mut all: Option<OrphansView> = None;
+        loop {
+            let before = all.as_ref().and_then(|view| view.next_cursor.clone());
+            let mut url = listing("/api/v1/entries/orphaned", query);
+            if let Some(cursor) = &before {
+                url.push_str(&format!("&cursor={}", escaped(cursor)));
+            }
+            let page: OrphansView = self.get(&url).await?;
+            let mut items = all.map(|view| view.items).unwrap_or_default();
+            items.extend(page.items);
+            let view = OrphansView { items, ..page };
+            // A server that repeats a cursor would keep us for ever.
+            if view.next_cursor.is_none() || view.next_cursor == before {
+                return Ok(view);
+            }
+            all = Some(view);
+        }
+    }
+
     pub(crate) async fn update_entry(&self, id: &str, doc: &EntryDoc) -> Outcome<EntryDoc> {
         let path = format!("/api/v1/entries/{}", escaped(id));
         self.call(Method::PUT, &path, Some(doc)).await
@@ -94,6 +121,10 @@ impl Api {
         )
         .await
         .map(drop)
+    }
+
+    pub(crate) async fn server(&self) -> Outcome<ServerView> {
+        self.get("/api/v1/server").await
     }
 
     pub(crate) async fn nodes(&self) -> Outcome<Vec<NodeView>> {
@@ -136,14 +167,28 @@ impl Api {
         self.call(Method::POST, "/api/v1/mint/jwt", Some(wish)).await
     }
 
+    pub(crate) async fn mint_wit(&self, wish: &MintWitRequest) -> Outcome<MintWitReply> {
+        self.call(Method::POST, "/api/v1/mint/wit", Some(wish)).await
+    }
+
+    /// A backup of the server, as it is to be kept.
+    pub(crate) async fn backup(&self) -> Outcome<Bytes> {
+        let patient = Self {
+            client: self
+                .client
+                .clone()
+                .with_timeout(BACKUP_TIMEOUT)
+                .with_answer_bytes_max(BACKUP_BYTES_MAX),
+        };
+        let reply = patient.send(Method::POST, "/api/v1/backup", Bytes::new()).await?;
+        Ok(reply.body)
+    }
+
     async fn pages<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Outcome<Vec<T>> {
         let mut items = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let mut url = format!("{path}?limit={LIST_LIMIT_MAX}");
-            for (name, value) in query {
-                url.push_str(&format!("&{name}={}", escaped(value)));
-            }
+            let mut url = listing(path, query);
             if let Some(cursor) = &cursor {
                 url.push_str(&format!("&cursor={}", escaped(cursor)));
             }
@@ -211,6 +256,14 @@ impl Api {
     }
 }
 
+/// The socket that `url` names, if it names one.
+pub(crate) fn socket(url: &str) -> Option<std::path::PathBuf> {
+    match Endpoint::parse(url) {
+        Ok(Endpoint::Unix(path)) => Some(path),
+        _ => None,
+    }
+}
+
 /// Why a request was not done.
 pub(crate) enum Refused {
     /// The server says why.
@@ -263,6 +316,15 @@ fn refusal(problem: Problem) -> Failure {
         next: problem.remedy,
         is_usage: false,
     }
+}
+
+/// Where the first page of a list is.
+fn listing(path: &str, query: &[(&str, &str)]) -> String {
+    let mut url = format!("{path}?limit={LIST_LIMIT_MAX}");
+    for (name, value) in query {
+        url.push_str(&format!("&{name}={}", escaped(value)));
+    }
+    url
 }
 
 /// `text` as one segment of a path or one value of a query.

@@ -96,6 +96,11 @@ pub(crate) enum Command {
     Mint(command::mint::Mint),
     /// This process's own identity, as any workload would fetch it.
     Svid(command::svid::Svid),
+    /// Why a process has an identity, or what it lacks to have one.
+    Why(command::why::Why),
+    /// Measure what a deployment can do, by loading it.
+    #[command(subcommand)]
+    Bench(command::bench::Bench),
     /// Whether the server and the agent of this machine are ready.
     Health(command::health::Health),
     /// Settings files.

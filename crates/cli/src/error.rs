@@ -46,6 +46,40 @@ pub(crate) enum CliError {
     /// A part of `signet dev` ended by itself.
     #[error("{part} ended by itself{}", why.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
     Ended { part: &'static str, why: Option<String> },
+    /// No agent answers on its local socket.
+    #[error("no agent answers at `{}`: {why}", path.display())]
+    NoAgent { path: PathBuf, why: String },
+    /// An address that is no UNIX socket, where one is needed.
+    #[error("`{endpoint}` is no UNIX socket")]
+    NotUnix { endpoint: String },
+    /// An agent's answer lacks what every answer has.
+    #[error("the agent's answer lacks `{field}`")]
+    AgentAnswer { field: &'static str },
+    /// More connections were asked for than files may be open.
+    #[error("this needs {needed} open files, and the limit is {max}")]
+    Descriptors { needed: u64, max: u64 },
+    /// A measurement in which every call failed.
+    #[error("no call succeeded: {errors}")]
+    NoneSucceeded { errors: String },
+    /// A measurement that would change a server which may be more than a toy.
+    #[error(
+        "this creates {what} below {below} and deletes them again, and the server at `{api}` is not known to be `signet dev`"
+    )]
+    NotDev {
+        what: String,
+        below: String,
+        api: String,
+    },
+    /// Entries and nodes of a measurement that could not be deleted.
+    #[error("{what} below {below} were not deleted: {why}")]
+    Left {
+        what: String,
+        below: String,
+        why: String,
+    },
+    /// A measurement of what becomes of a process that loses its last identity, in one that has others.
+    #[error("this process has the identity {id}, too, and would keep it")]
+    NotAlone { id: String },
     /// Something did not happen in time.
     #[error("{what} within {seconds} s")]
     Slow { what: String, seconds: u64 },
@@ -65,6 +99,14 @@ impl Coded for CliError {
             Self::DirectoryLength { .. } => "SGCL009",
             Self::Ended { .. } => "SGCL010",
             Self::Slow { .. } => "SGCL011",
+            Self::NoAgent { .. } => "SGCL020",
+            Self::NotUnix { .. } => "SGCL021",
+            Self::AgentAnswer { .. } => "SGCL022",
+            Self::Descriptors { .. } => "SGCL060",
+            Self::NoneSucceeded { .. } => "SGCL061",
+            Self::NotDev { .. } => "SGCL062",
+            Self::Left { .. } => "SGCL063",
+            Self::NotAlone { .. } => "SGCL064",
         }
     }
 

@@ -2,19 +2,12 @@
 
 use crate::Outcome;
 use crate::error::CliError;
-use std::fs::{self, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use signet_sys::files;
+use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-/// Who may read a file that is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Readers {
-    /// The user alone: mode 0600.
-    Owner,
-    /// Everybody: mode 0644.
-    All,
-}
+pub(crate) use signet_sys::files::Readers;
 
 /// Reads the file at `path`, or standard input for `-`; at most `bytes_max`.
 pub(crate) fn read(path: &Path, bytes_max: u64) -> Outcome<String> {
@@ -50,29 +43,11 @@ pub(crate) fn read_bytes(path: &Path, bytes_max: u64) -> Outcome<Vec<u8>> {
 
 /// Writes `bytes` to `path` so that a reader sees the old file or the new one and nothing between.
 pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Outcome {
-    let mode = match readers {
-        Readers::Owner => 0o600,
-        Readers::All => 0o644,
-    };
+    // Whoever else writes the same file does so under another number.
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.new", std::process::id()));
     let fresh = path.with_file_name(name);
-    let put = || {
-        // A leftover of a process that had our number; never one that is being written.
-        let _ = fs::remove_file(&fresh);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&fresh)?;
-        // The process's mask does not decide who reads this file.
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)
-    };
-    put().map_err(|source| {
-        let _ = fs::remove_file(&fresh);
+    files::replace(path, &fresh, bytes, readers).map_err(|source| {
         CliError::Write {
             path: path.into(),
             source,
@@ -84,11 +59,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Outcome {
 /// Takes `path`, which must not exist, for a file to be written later; so that what cannot be written is known
 /// before anything depends on it.
 pub(crate) fn reserve(path: &Path) -> Outcome {
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
+    let made = files::create_new(path, Readers::Owner);
     made.map(drop).map_err(|source| {
         let path = path.into();
         CliError::Write { path, source }.into()
@@ -137,14 +108,14 @@ impl Drop for PrivateDir {
 
 /// Makes the directory `path`, which must not exist, for this user alone.
 fn make_private(path: &Path) -> Outcome {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().mode(0o700).create(path).map_err(|source| {
-        CliError::Write {
-            path: path.into(),
-            source,
-        }
-        .into()
-    })
+    let refused = |source| CliError::Write {
+        path: path.into(),
+        source,
+    };
+    match files::make_private_dir(path).map_err(refused)? {
+        true => Ok(()),
+        false => Err(refused(std::io::ErrorKind::AlreadyExists.into()).into()),
+    }
 }
 
 /// Makes sure that `path` is a directory of this user that nobody else can write to, and returns its full path.
@@ -154,10 +125,9 @@ pub(crate) fn own_dir(path: &Path) -> Outcome<PathBuf> {
         path: path.into(),
         why,
     };
-    match fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).and_then(|()| make_dir(path)) {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(refused(e.to_string()).into()),
-        _ => {}
-    }
+    fs::create_dir_all(path.parent().unwrap_or(Path::new("")))
+        .and_then(|()| files::make_private_dir(path))
+        .map_err(|e| refused(e.to_string()))?;
     let meta = fs::metadata(path).map_err(|e| refused(e.to_string()))?;
     if !meta.is_dir() {
         return Err(refused("it is not a directory".into()).into());
@@ -174,14 +144,10 @@ pub(crate) fn own_dir(path: &Path) -> Outcome<PathBuf> {
     Ok(fs::canonicalize(path).map_err(|e| refused(e.to_string()))?)
 }
 
-fn make_dir(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().mode(0o700).create(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn files_are_replaced_whole_and_with_their_mode() {

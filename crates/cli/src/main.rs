@@ -13,6 +13,8 @@ mod failure;
 mod file;
 mod folder;
 mod health;
+mod local;
+mod notify;
 mod output;
 mod register;
 mod runtime;

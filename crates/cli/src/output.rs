@@ -68,6 +68,20 @@ pub(crate) fn note(line: &str) {
     }
 }
 
+/// Whether a person is watching what is written beside the result.
+pub(crate) fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Puts `line` in the place of the last one of these, where a person is watching.
+pub(crate) fn progress(line: &str) {
+    if is_watched() {
+        let mut err = io::stderr().lock();
+        // To the start of the line, and all of it away.
+        let _ = write!(err, "\r\x1b[K{line}").and_then(|()| err.flush());
+    }
+}
+
 /// Warns of something that is legal and probably not what was meant.
 pub(crate) fn warning(line: &str) {
     let _ = writeln!(io::stderr().lock(), "warning: {line}");

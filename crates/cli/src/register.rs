@@ -72,4 +72,44 @@ pub(crate) const REGISTER: &[Entry] = &[
         "entries: mistakes in the file",
         "correct these lines and run the command again; nothing was created",
     ),
+    entry(
+        "SGCL020",
+        "why: no agent",
+        "start `signet dev` or `signet agent run`, and name its local.sock with --socket, or its agent.sock with SPIFFE_ENDPOINT_SOCKET",
+    ),
+    entry(
+        "SGCL021",
+        "why: not a UNIX socket",
+        "only a UNIX socket says who asks: name the agent's with --socket unix:///run/signet/local.sock",
+    ),
+    entry(
+        "SGCL022",
+        "why: answer not understood",
+        "check that agent and command have the same version",
+    ),
+    entry(
+        "SGCL060",
+        "bench: too few open files",
+        "raise the limit with `ulimit -n` as root, or ask for less",
+    ),
+    entry(
+        "SGCL061",
+        "bench: nothing succeeded",
+        "look at the statuses: ResourceExhausted means a limit per caller, Unavailable an agent without its server",
+    ),
+    entry(
+        "SGCL062",
+        "bench: not a server to try things on",
+        "add --yes if that server is there to be measured",
+    ),
+    entry(
+        "SGCL063",
+        "bench: entries or nodes left behind",
+        "find them with `signet entry list` and `signet node list`, and remove them with `signet entry delete` and `signet node evict`",
+    ),
+    entry(
+        "SGCL064",
+        "bench: another identity",
+        "run it as a user to whom no other entry gives an identity, or without --alone",
+    ),
 ];

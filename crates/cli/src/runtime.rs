@@ -10,6 +10,12 @@ use tracing::{error, info, warn};
 
 /// Runs a client's work on this thread.
 pub(crate) fn client<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    on_one_thread(work)
+}
+
+/// Runs a long-lived process on this thread, with others for what blocks: one that has so little to do for each call that
+/// handing it from thread to thread would cost more than the call.
+pub(crate) fn on_one_thread<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

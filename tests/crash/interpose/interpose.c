@@ -45,7 +45,8 @@ struct header {
 
 enum { FDS = 4096 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* Recursive: whoever ends the process takes it and keeps it, and may have it already. */
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static char *paths[FDS];
 static int log_fd = -1;
 static char root[PATH_MAX];
@@ -96,6 +97,25 @@ static void begin(void)
 		break_errno = strcmp(what, "kill") ? atol(what) : -1;
 	}
 	record(START, 0, NULL, NULL, NULL, 0);
+}
+
+/*
+ * The end of the process waits for the call that is under way, and lets no other begin. A thread that is stopped within
+ * `record` leaves part of a header, after which the next process appends its own; one that is stopped before it leaves a
+ * change that the file has and the record has not.
+ */
+void abort(void)
+{
+	pthread_mutex_lock(&lock);
+	signal(SIGABRT, SIG_DFL);
+	kill(getpid(), SIGABRT);
+	for (;;)
+		pause();
+}
+
+__attribute__((destructor)) static void end(void)
+{
+	pthread_mutex_lock(&lock);
 }
 
 static int is_breaking(const char *path)

@@ -2,7 +2,7 @@
 
 use crate::laws::{comes_back, is_fit_to_print, text};
 use signet_crypto::{LocalKey, PublicKey};
-use signet_id::{Selector, SpiffeId, TrustDomain};
+use signet_id::{IdPattern, IdTemplate, Selector, SpiffeId, TemplateFact, TrustDomain};
 use signet_jose::strict_json::{self, Limits};
 use signet_jose::{Jwk, JwkSet, PrivateJwk};
 use signet_time::{UnixTime, format_duration, parse_duration};
@@ -20,6 +20,55 @@ pub(crate) fn ids(bytes: &[u8]) {
     }
     if let Err(error) = TrustDomain::parse_id(text) {
         is_fit_to_print(&error);
+    }
+}
+
+/// A template and, behind a line feed each, values for its facts.
+pub(crate) fn id_templates(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    comes_back(text, IdPattern::parse);
+    let mut lines = text.split('\n');
+    let template = lines.next().unwrap_or_default();
+    let values: Vec<&str> = lines.collect();
+    let template = match IdTemplate::parse(template) {
+        Ok(template) => template,
+        Err(error) => return is_fit_to_print(&error),
+    };
+    if let Err(error) = template.check_bound() {
+        is_fit_to_print(&error);
+    }
+    let facts: Vec<TemplateFact> = template.facts().collect();
+    assert!((1..=IdTemplate::FACTS_MAX).contains(&facts.len()));
+    let value_of = |fact| {
+        let place = facts.iter().position(|one| *one == fact);
+        place
+            .and_then(|place| values.get(place))
+            .copied()
+            .unwrap_or_default()
+    };
+    match template.expand(|fact| Ok(value_of(fact).into())) {
+        Ok(id) => {
+            assert_eq!(SpiffeId::parse(id.as_str()).as_ref(), Ok(&id));
+            assert!(template.could_give(&id) && !id.is_reserved());
+            let given = id.path().split('/').count();
+            assert_eq!(
+                given,
+                template.as_str().split('/').count() - 2,
+                "a value is one segment"
+            );
+            assert!(facts.iter().all(|fact| SpiffeId::is_segment(value_of(*fact))));
+        }
+        Err(error) => is_fit_to_print(&error),
+    }
+    // In two steps it is the same.
+    let first = |fact| (Some(&fact) == facts.first()).then(|| value_of(fact).into());
+    if let Ok(rest) = template.fill(first) {
+        let whole = match rest {
+            IdPattern::One(id) => Ok(id),
+            IdPattern::Template(rest) => rest.expand(|fact| Ok(value_of(fact).into())),
+        };
+        let at_once = template.expand(|fact| Ok(value_of(fact).into()));
+        assert_eq!(whole.ok().filter(|id| !id.is_reserved()), at_once.ok());
     }
 }
 

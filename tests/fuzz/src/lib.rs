@@ -7,6 +7,8 @@
 
 mod forms;
 mod laws;
+mod local;
+mod secrets;
 mod seeds;
 mod settings;
 mod verify;
@@ -56,6 +58,12 @@ pub const TARGETS: &[Target] = &[
         about: "SPIFFE IDs, trust domains, selectors",
         corpus: &[],
         laws: forms::ids,
+    },
+    Target {
+        name: "id_templates",
+        about: "templates of SPIFFE IDs, and values for their facts",
+        corpus: &[],
+        laws: forms::id_templates,
     },
     Target {
         name: "times",
@@ -152,5 +160,23 @@ pub const TARGETS: &[Target] = &[
         about: "records of the journal",
         corpus: &[],
         laws: wire::records,
+    },
+    Target {
+        name: "agent_requests",
+        about: "what an agent sends, counted before it is decoded",
+        corpus: &[],
+        laws: wire::agent_requests,
+    },
+    Target {
+        name: "cgroups",
+        about: "the control groups of a process, from which systemd's units are read",
+        corpus: &[],
+        laws: local::cgroups,
+    },
+    Target {
+        name: "secrets",
+        about: "what Envoys ask on a stream of secrets, in both of its forms",
+        corpus: &[],
+        laws: secrets::secrets,
     },
 ];

@@ -46,6 +46,9 @@ func run(dir, address, id string) error {
 	if verify(identity.Certificate, x509.NewCertPool(), id) == nil {
 		return errors.New("a chain without a root was accepted")
 	}
+	if err := refuse(dir, identity, roots); err != nil {
+		return err
+	}
 	config := &tls.Config{
 		Certificates: []tls.Certificate{identity},
 		ClientAuth:   tls.RequireAnyClientCert,
@@ -101,8 +104,47 @@ func readRoots(path string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// verify wants a chain to one of roots, for either end of TLS; and for id, unless it is empty.
+// refuse wants the spoilt chains refused, and the right one before and after its time, each for its own reason.
+func refuse(dir string, right tls.Certificate, roots *x509.CertPool) error {
+	files, err := filepath.Glob(filepath.Join(dir, "spoilt", "*.pem"))
+	if err != nil || len(files) == 0 {
+		return fmt.Errorf("no spoilt chains: %v", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		var chain [][]byte
+		for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+			chain = append(chain, block.Bytes)
+		}
+		var unknown x509.UnknownAuthorityError
+		if err := verify(chain, roots, ""); !errors.As(err, &unknown) {
+			return fmt.Errorf("%s: not refused for its signature: %v", file, err)
+		}
+	}
+	leaf, err := x509.ParseCertificate(right.Certificate[0])
+	if err != nil {
+		return err
+	}
+	for _, when := range []time.Time{leaf.NotBefore.Add(-time.Second), leaf.NotAfter.Add(time.Second)} {
+		var invalid x509.CertificateInvalidError
+		err := verifyAt(right.Certificate, roots, "", when)
+		if !errors.As(err, &invalid) || invalid.Reason != x509.Expired {
+			return fmt.Errorf("at %s: not refused for the time: %v", when, err)
+		}
+	}
+	return nil
+}
+
+// verify is verifyAt now.
 func verify(chain [][]byte, roots *x509.CertPool, id string) error {
+	return verifyAt(chain, roots, id, time.Now())
+}
+
+// verifyAt wants a chain to one of roots, for either end of TLS; and for id, unless it is empty.
+func verifyAt(chain [][]byte, roots *x509.CertPool, id string, when time.Time) error {
 	var certificates []*x509.Certificate
 	for _, der := range chain {
 		certificate, err := x509.ParseCertificate(der)
@@ -120,6 +162,7 @@ func verify(chain [][]byte, roots *x509.CertPool, id string) error {
 			Roots:         roots,
 			Intermediates: intermediates,
 			KeyUsages:     []x509.ExtKeyUsage{usage},
+			CurrentTime:   when,
 		})
 		if err != nil {
 			return err

@@ -27,7 +27,8 @@ def before_load_schema(context, raw_schema):
     # Where the body says an id, it is the one in the path: a schema cannot compare the two.
     schemas["EntryUpdate"]["properties"]["id"] = {"type": "null"}
     # Nobody can invent a request that its key signed.
-    schemas["MintX509Request"]["properties"]["csr"] = {"const": request()}
+    for name in ("MintX509Request", "MintWitRequest"):
+        schemas[name]["properties"]["csr"] = {"const": request()}
     for name in ("EntryDraft", "EntryUpdate", "EntryChange"):
         members = schemas[name]["properties"]
         own(members["parent_id"]["anyOf"][0])

@@ -35,6 +35,19 @@ def by_hand(chain, roots):
         assert certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
 
 
+def refuses(directory, roots):
+    """The spoilt chains, for their signatures."""
+    files = sorted((directory / "spoilt").glob("*.pem"))
+    assert files, "no spoilt chains"
+    for file in files:
+        try:
+            by_hand(x509.load_pem_x509_certificates(file.read_bytes()), roots)
+        except InvalidSignature:
+            continue
+        raise AssertionError(f"{file} was accepted")
+    return len(files)
+
+
 def by_verifier(chain, roots):
     """The path builder, which holds to the algorithms of the web and says so of others."""
     verifier = PolicyBuilder().store(Store(roots)).build_client_verifier()
@@ -81,6 +94,7 @@ def main():
             {
                 "cryptography": cryptography.__version__,
                 "verifier": by_verifier(chain, roots),
+                "refused": refuses(directory, roots),
                 "token": token(directory, expected, algorithm),
             }
         )

@@ -2,8 +2,8 @@
 
 use crate::go;
 use crate::scenarios::{ensure, openssl_verify, python, script, summary};
-use crate::{Algorithms, Failure, Fleet, binary, run};
-use std::path::Path;
+use crate::{Algorithms, Failure, Fleet, binary, run, spoilt};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Every algorithm of certificates and of tokens, and keys of other kinds than the authority's.
@@ -18,10 +18,10 @@ const FLEETS: [Algorithms; 8] = [
     Algorithms::new("ml-dsa-87", "ps256-3072", "ml-dsa-87"),
 ];
 
-/// A server and an agent for each combination; what they issue goes to each judge.
+/// A server and an agent for each combination; what they issue goes to each judge, and so does the same, spoilt.
 ///
 /// # Errors
-/// The first judge that refuses, with what it said.
+/// The first judge that refuses what is right or takes what is spoilt, with what it said.
 pub(crate) fn every_algorithm() -> Result<String, Failure> {
     let go = go::build("chains")?;
     let mut verdicts = Vec::new();
@@ -33,9 +33,12 @@ pub(crate) fn every_algorithm() -> Result<String, Failure> {
     Ok(verdicts.concat())
 }
 
+/// Whom all the chains and tokens here are for.
+const PATH: &str = "/algorithms";
+
 fn one(algorithms: Algorithms, go: &Path) -> Result<String, Failure> {
     let fleet = Fleet::with(algorithms)?;
-    let id = fleet.entitle("/algorithms", "1h")?;
+    let id = fleet.entitle(PATH, "1h")?;
     let out = fleet.dir().join("out");
     let svid = |args: &[&str]| {
         let mut command = Command::new(binary()?);
@@ -49,7 +52,9 @@ fn one(algorithms: Algorithms, go: &Path) -> Result<String, Failure> {
     std::fs::write(out.join("token"), svid(&["jwt", "--audience", "interop"])?)?;
     std::fs::write(out.join("jwks.json"), jwks(&svid(&["bundle", "-o", "json"])?)?)?;
 
-    let openssl = openssl(&out, algorithms)?;
+    let spoilt = spoilt::write(&out, PATH)?;
+
+    let openssl = openssl(&out, &spoilt, algorithms)?;
     let named = algorithms
         .jwt
         .split('-')
@@ -81,11 +86,17 @@ fn jwks(bundles: &[u8]) -> Result<Vec<u8>, Failure> {
 }
 
 /// OpenSSL takes what it knows the algorithms of; one that does not know ML-DSA must say no to it.
-fn openssl(out: &Path, algorithms: Algorithms) -> Result<String, Failure> {
+fn openssl(out: &Path, spoilt: &[PathBuf], algorithms: Algorithms) -> Result<String, Failure> {
     let (chain, bundle) = (out.join("svid.pem"), out.join("bundle.pem"));
     let known = run(Command::new("openssl").args(["list", "-public-key-algorithms"]))?;
     let knows_ml_dsa = String::from_utf8_lossy(&known.stdout).contains("ML-DSA");
     let verdict = run(&mut openssl_verify(&chain, &bundle, Some(&chain)));
+    for chain in spoilt {
+        ensure(
+            run(&mut openssl_verify(chain, &bundle, Some(chain))).is_err(),
+            || format!("openssl took {}", chain.display()),
+        )?;
+    }
     if knows_ml_dsa || !algorithms.x509.starts_with("ml-dsa") {
         verdict?;
         return Ok("openssl: OK".to_owned());

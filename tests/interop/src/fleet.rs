@@ -3,11 +3,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A child that is asked to end, then made to, when the value goes.
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 /// How long a child may take to end itself: more than the 10 seconds that Signet promises.
 const END_WITHIN: Timespec = Timespec {
@@ -15,14 +16,41 @@ const END_WITHIN: Timespec = Timespec {
     tv_nsec: 0,
 };
 
+/// More than an agent that takes over gives itself, and than the drain of the one before it.
+const TAKEN_OVER_WITHIN: Timespec = Timespec {
+    tv_sec: 90,
+    tv_nsec: 0,
+};
+
+/// How long to wait before looking again at something that a child does.
+const MOMENT: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
+
 impl Process {
+    /// Waits a moment, in which it must not end.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub(crate) fn lasts(&self) -> Result<(), Failure> {
+        match poll(&mut [PollFd::new(&self.handle()?, PollFlags::IN)], Some(&MOMENT))? {
+            0 => Ok(()),
+            _ => Err("it has ended".into()),
+        }
+    }
+
+    fn handle(&self) -> Result<OwnedFd, Failure> {
+        let pid = Pid::from_raw(i32::try_from(self.0.id())?).ok_or("no process id")?;
+        Ok(pidfd_open(pid, PidfdFlags::empty())?)
+    }
+
     /// Sends SIGTERM and waits for the end, so that the child takes its private directory with it.
     ///
     /// # Errors
     /// Where it did not end, or was not there to be asked.
     fn ask(&mut self) -> Result<(), Failure> {
-        let pid = Pid::from_raw(i32::try_from(self.0.id())?).ok_or("no process id")?;
-        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        let process = self.handle()?;
         pidfd_send_signal(&process, Signal::TERM)?;
         match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&END_WITHIN))? {
             0 => Err("SIGTERM did not end it".into()),
@@ -124,8 +152,8 @@ pub struct Fleet {
     pub agents: String,
     binary: PathBuf,
     dir: tempfile::TempDir,
-    _agent: Process,
-    _server: Process,
+    agent: Process,
+    server: Process,
 }
 
 impl Fleet {
@@ -142,7 +170,7 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::start`].
     pub fn with(algorithms: Algorithms) -> Result<Self, Failure> {
-        Self::made(algorithms, |_| Ok(String::new()))
+        Self::made(algorithms, |_| Ok(String::new()), |_, _, _| Ok(()))
     }
 
     /// As [`Fleet::start`], with what `more` makes in the private directory, and adds to the server's settings.
@@ -150,12 +178,28 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::start`].
     pub fn with_more(more: impl FnOnce(&Path) -> Result<String, Failure>) -> Result<Self, Failure> {
-        Self::made(Algorithms::new("p256", "es256", "p256"), more)
+        Self::made(Algorithms::new("p256", "es256", "p256"), more, |_, _, _| Ok(()))
+    }
+
+    /// As [`Fleet::start`], with `around` done to the commands for `init`, `server` and `agent`, which it is told with the
+    /// private directory.
+    ///
+    /// # Errors
+    /// As [`Fleet::start`].
+    pub(crate) fn with_around(
+        around: impl Fn(&mut Command, &Path, &str) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        Self::made(
+            Algorithms::new("p256", "es256", "p256"),
+            |_| Ok(String::new()),
+            around,
+        )
     }
 
     fn made(
         algorithms: Algorithms,
         more: impl FnOnce(&Path) -> Result<String, Failure>,
+        around: impl Fn(&mut Command, &Path, &str) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
         let Algorithms { x509, jwt, svid_key } = algorithms;
         let binary = binary()?;
@@ -164,19 +208,12 @@ impl Fleet {
         let text = |path: &Path| path.display().to_string();
         let state = at("server");
         let seal = format!("file={}", text(&at("seal.key")));
-        run(Command::new(&binary)
-            .args([
-                "server",
-                "init",
-                "--dir",
-                &text(&state),
-                "--trust-domain",
-                "interop.test",
-                "--seal",
-                &seal,
-            ])
+        let mut init = command(&binary, &["server", "init", "--trust-domain", "interop.test"]);
+        init.args(["--dir", &text(&state), "--seal", &seal])
             .args(["--x509-alg", x509, "--jwt-alg", jwt])
-            .args(["--recovery-out", &text(&at("recovery"))]))?;
+            .args(["--recovery-out", &text(&at("recovery"))]);
+        around(&mut init, dir.path(), "init")?;
+        run(&mut init)?;
         let (agent_port, server_metrics, agent_metrics) = (free_port()?, free_port()?, free_port()?);
         let api = format!("unix://{}", text(&at("api.sock")));
         let server_toml = format!(
@@ -199,7 +236,13 @@ jwt_alg = "{jwt}"
             socket = text(&at("api.sock")),
         );
         std::fs::write(at("server.toml"), server_toml)?;
-        let server = spawn(&binary, &["server", "run", "--config", &text(&at("server.toml"))])?;
+        let run_as = |name: &str| {
+            let config = text(&at(&format!("{name}.toml")));
+            let mut command = command(&binary, &[name, "run", "--config", &config]);
+            around(&mut command, dir.path(), name)?;
+            Ok::<_, Failure>(Process(command.spawn()?))
+        };
+        let server = run_as("server")?;
         wait_healthy(&binary, server_metrics)?;
         let token = signet_json(&binary, &["node", "join-token", "create", "--api", &api])?;
         let join = token
@@ -223,7 +266,7 @@ key = "{svid_key}"
             join = text(&at("join")),
         );
         std::fs::write(at("agent.toml"), agent_toml)?;
-        let agent = spawn(&binary, &["agent", "run", "--config", &text(&at("agent.toml"))])?;
+        let agent = run_as("agent")?;
         wait_healthy(&binary, agent_metrics)?;
         Ok(Self {
             workload_api: format!("unix://{socket}"),
@@ -231,9 +274,47 @@ key = "{svid_key}"
             agents: format!("127.0.0.1:{agent_port}"),
             binary,
             dir,
-            _agent: agent,
-            _server: server,
+            agent,
+            server,
         })
+    }
+
+    /// Has a new agent take over from the one that runs, and returns when that one has ended.
+    ///
+    /// # Errors
+    /// Where it did not end, or not well.
+    pub fn take_over(&mut self) -> Result<(), Failure> {
+        let file = self.dir.path().join("agent.toml").display().to_string();
+        let new = spawn(&self.binary, &["agent", "run", "--take-over", "--config", &file])?;
+        let mut old = core::mem::replace(&mut self.agent, new);
+        if poll(
+            &mut [PollFd::new(&old.handle()?, PollFlags::IN)],
+            Some(&TAKEN_OVER_WITHIN),
+        )? == 0
+        {
+            return Err("no other agent has taken over".into());
+        }
+        match old.0.wait()? {
+            status if status.success() => Ok(()),
+            status => Err(format!("the agent that was taken over from: {status}").into()),
+        }
+    }
+
+    /// Waits a moment, in which neither process must end.
+    ///
+    /// # Errors
+    /// Which of them has ended.
+    pub(crate) fn lasts(&self) -> Result<(), Failure> {
+        for (name, process) in [("server", &self.server), ("agent", &self.agent)] {
+            process.lasts().map_err(|error| format!("the {name}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// The path of the socket of the Workload API.
+    #[must_use]
+    pub fn agent_socket(&self) -> &str {
+        self.workload_api.trim_start_matches("unix://")
     }
 
     /// Gives every process of this user the identity `path`, with certificates that live `x509_ttl`.
@@ -241,24 +322,19 @@ key = "{svid_key}"
     /// # Errors
     /// What the command says.
     pub fn entitle(&self, path: &str, x509_ttl: &str) -> Result<String, Failure> {
+        self.entitle_with(path, x509_ttl, &[])?;
+        Ok(format!("spiffe://interop.test{path}"))
+    }
+
+    /// As [`Fleet::entitle`], with more said of the entry; the entry as it was made.
+    ///
+    /// # Errors
+    /// What the command says.
+    pub fn entitle_with(&self, path: &str, x509_ttl: &str, more: &[&str]) -> Result<Value, Failure> {
         let id = format!("spiffe://interop.test{path}");
         let selector = format!("unix:uid:{}", uid(self.dir.path())?);
-        signet_json(
-            &self.binary,
-            &[
-                "entry",
-                "create",
-                "--api",
-                &self.api,
-                "--spiffe-id",
-                &id,
-                "--selector",
-                &selector,
-                "--x509-ttl",
-                x509_ttl,
-            ],
-        )?;
-        Ok(id)
+        let create = ["entry", "create", "--spiffe-id", &id, "--selector", &selector];
+        self.administer(&[create.as_slice(), &["--x509-ttl", x509_ttl], more].concat())
     }
 
     /// Another agent, named `name`, whose settings begin with `settings`; it has joined when this returns, and ends with
@@ -318,14 +394,14 @@ fn uid(ours: &Path) -> Result<u32, Failure> {
     Ok(std::fs::metadata(ours)?.uid())
 }
 
+fn command(binary: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(binary);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
 fn spawn(binary: &Path, args: &[&str]) -> Result<Process, Failure> {
-    Ok(Process(
-        Command::new(binary)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()?,
-    ))
+    Ok(Process(command(binary, args).spawn()?))
 }
 
 /// A port that was free a moment ago. Another program could take it first; the start then fails and says so.

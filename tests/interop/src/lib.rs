@@ -4,12 +4,16 @@
 //! Both live in private directories and end with the value.
 
 mod algorithms;
+mod clocks;
+mod envoy;
 mod fleet;
 mod foreign;
 mod go;
+mod hints;
 mod machines;
 mod pkilint;
 pub mod scenarios;
+mod spoilt;
 
 pub use fleet::{Algorithms, Dev, Fleet};
 

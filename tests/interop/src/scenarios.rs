@@ -1,9 +1,9 @@
 //! What foreign clients do with a running Signet.
 
-use crate::{Dev, Failure, Fleet, algorithms, foreign, machines, pkilint, run};
+use crate::{Dev, Failure, Fleet, algorithms, clocks, envoy, foreign, hints, machines, pkilint, run};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// One scenario: its name and what it does. The text it returns is shown beside the name.
 pub struct Scenario {
@@ -20,12 +20,24 @@ pub const ALL: &[Scenario] = &[
         run: rust_spiffe,
     },
     Scenario {
+        name: "rust-spiffe-hints",
+        run: hints::unique,
+    },
+    Scenario {
+        name: "faketime",
+        run: clocks::set,
+    },
+    Scenario {
         name: "python-five-calls",
         run: python_five_calls,
     },
     Scenario {
         name: "python-across-rotation",
         run: python_across_rotation,
+    },
+    Scenario {
+        name: "python-across-upgrades",
+        run: python_across_upgrades,
     },
     Scenario {
         name: "python-bound-tokens",
@@ -50,6 +62,14 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "openssl-x509pop",
         run: machines::of_openssl,
+    },
+    Scenario {
+        name: "envoy",
+        run: envoy::across_rotation,
+    },
+    Scenario {
+        name: "envoy-deltas",
+        run: envoy::across_rotation_by_deltas,
     },
     Scenario {
         name: "foreign-verifiers",
@@ -141,6 +161,27 @@ fn python_across_rotation() -> Result<String, Failure> {
         "90",
     ]))?;
     summary(&output.stdout)
+}
+
+/// PyPI `spiffe` and `spiffe-tls`: mutual TLS without a failed call while one agent after the other takes over. No
+/// certificate rotates meanwhile: each new one is a new agent's.
+fn python_across_upgrades() -> Result<String, Failure> {
+    let mut fleet = Fleet::start()?;
+    let id = fleet.entitle("/python", "1h")?;
+    let mut calling = Command::new(python()?);
+    calling.arg(script("across_rotation.py"));
+    calling.args([&fleet.workload_api, &id, "2", "90"]);
+    let mut calling = calling.stdout(Stdio::piped()).spawn()?;
+    let mut upgrades = 0;
+    while calling.try_wait()?.is_none() {
+        fleet.take_over()?;
+        upgrades += 1;
+    }
+    let output = calling.wait_with_output()?;
+    ensure(output.status.success(), || {
+        format!("across_rotation.py: {} after {upgrades} upgrades", output.status)
+    })?;
+    Ok(format!("{} in {upgrades} upgrades", summary(&output.stdout)?))
 }
 
 /// PyPI `grpcio`, `PyJWT` and `joserfc`: WIT-SVIDs across a renewal, proven to our own verifier, and worth nothing without
@@ -237,7 +278,7 @@ fn openssl_public_port() -> Result<String, Failure> {
             .args(["s_client", "-connect", &address, "-CAfile", &root])
             .args(["-verify_return_error", "-verify_hostname", "localhost"])
             .args(args)
-            .stdin(std::process::Stdio::null());
+            .stdin(Stdio::null());
         run(&mut command).map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
     };
     for version in ["-tls1_3", "-tls1_2"] {
@@ -260,7 +301,7 @@ fn openssl_public_port() -> Result<String, Failure> {
             "-connect",
             dev.text("agents")?,
         ])
-        .stdin(std::process::Stdio::null());
+        .stdin(Stdio::null());
     let agents = asking.output().map_err(|e| format!("start {asking:?}: {e}"))?;
     let told = String::from_utf8_lossy(&agents.stdout).into_owned();
     ensure(ASKED.iter().any(|line| told.contains(line)), || told.clone())?;

@@ -71,7 +71,7 @@ pub(crate) enum Action {
 }
 
 /// Languages that are for reading only.
-const READ_ONLY: &[&str] = &["toml", "json", "python", "rust", "hcl", "http", "text"];
+const READ_ONLY: &[&str] = &["toml", "yaml", "json", "python", "rust", "hcl", "http", "text"];
 
 /// What a comment before a block says of it.
 #[derive(Debug, PartialEq, Eq)]

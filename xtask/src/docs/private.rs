@@ -128,9 +128,11 @@ impl Machine {
 
     /// A shell on this machine, to be given more arguments.
     pub(crate) fn bash(&self) -> Command {
-        let mut command = Command::new("bash");
+        // A job in the background was told to ignore Ctrl-C, and `nohup` says so of a terminal that is closed; what runs
+        // in a terminal was not.
+        let mut command = Command::new("env");
         command
-            .args(["--noprofile", "--norc"])
+            .args(["--default-signal=INT,HUP", "bash", "--noprofile", "--norc"])
             .current_dir(&self.work)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (*name, value)));

@@ -2,9 +2,9 @@
 
 use crate::JournalFileError;
 use crate::error::hit;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use signet_sys::files::{self, Lock, LockError};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// A directory that is ours while this lives.
@@ -12,26 +12,19 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Directory {
     pub(crate) path: PathBuf,
     handle: File,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Directory {
     /// Finds or creates the directory, and locks it.
     pub(crate) fn claim(path: &Path) -> Result<Self, JournalFileError> {
-        let parent = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let parent = files::folder(path);
         check_owner(parent)?;
-        match DirBuilder::new().mode(0o700).create(path) {
-            Ok(()) => hit("journal-file.open.directory_created", path)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(JournalFileError::io(path, error)),
+        if files::make_private_dir(path).map_err(|e| JournalFileError::io(path, e))? {
+            hit("journal-file.open.directory_created", path)?;
         }
         // Also when it was there: whoever created it may have crashed before this.
-        File::open(parent)
-            .and_then(|parent| parent.sync_all())
-            .map_err(|e| JournalFileError::io(parent, e))?;
+        files::sync_dir(parent).map_err(|e| JournalFileError::io(parent, e))?;
         let path = path.canonicalize().map_err(|e| JournalFileError::io(path, e))?;
         check_owner(&path)?;
         let lock = lock(&path)?;
@@ -107,54 +100,23 @@ fn check_owner(path: &Path) -> Result<(), JournalFileError> {
             path: path.to_owned(),
         });
     }
-    let user = rustix::process::geteuid().as_raw();
-    // The system's own directories are fine; another person's are not, not even for root, who would leave files there
-    // that their owner cannot read.
-    if found.uid() != user && found.uid() != 0 {
-        return Err(JournalFileError::ForeignOwner {
+    match files::foreign_owner(&found) {
+        None => Ok(()),
+        Some(owner) => Err(JournalFileError::ForeignOwner {
             path: path.to_owned(),
-            owner: found.uid(),
-            user,
-        });
+            owner,
+            user: signet_sys::process::uid(),
+        }),
     }
-    Ok(())
 }
 
-fn lock(directory: &Path) -> Result<File, JournalFileError> {
+fn lock(directory: &Path) -> Result<Lock, JournalFileError> {
     let path = directory.join("lock");
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|e| JournalFileError::io(&path, e))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(JournalFileError::InUse {
-                path: directory.to_owned(),
-                holder: holder(&mut file),
-            });
-        }
-        Err(TryLockError::Error(error)) => return Err(JournalFileError::io(&path, error)),
-    }
-    // Who holds it is for a person to read; a full disk must not keep the journal from being read.
-    let named = file
-        .set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
-    if let Err(error) = named {
-        tracing::warn!(path = %path.display(), %error, "the lock file does not name this process");
-    }
-    Ok(file)
-}
-
-fn holder(file: &mut File) -> String {
-    let mut text = String::new();
-    let read = file.take(32).read_to_string(&mut text);
-    match (read, text.trim().parse::<u32>()) {
-        (Ok(_), Ok(pid)) => format!("process {pid}"),
-        _ => "another process".to_owned(),
-    }
+    Lock::take(&path).map_err(|error| match error {
+        LockError::Held { holder } => JournalFileError::InUse {
+            path: directory.to_owned(),
+            holder,
+        },
+        LockError::Io(error) => JournalFileError::io(&path, error),
+    })
 }

@@ -181,12 +181,34 @@ impl Journal for FileJournal {
             let bytes = record.len();
             self.queue.push(Append { record, answer }, bytes).map_err(refused)
         });
-        Box::pin(async move {
-            pushed?;
-            answered
-                .await
-                .unwrap_or_else(|_| Err(JournalError::Unknown(Cause::new(JournalFileError::Stopped))))
-        })
+        Box::pin(appended(pushed, answered))
+    }
+
+    /// The writer sees all of them at once. Pushed one by one, the first would wake it and be flushed alone.
+    fn append_all(&self, records: Vec<Bytes>) -> Vec<BoxFuture<'_, Result<Index, JournalError>>> {
+        let (mut appends, mut waiting) = (
+            Vec::with_capacity(records.len()),
+            Vec::with_capacity(records.len()),
+        );
+        for record in records {
+            let (answer, answered) = oneshot::channel();
+            let checked = check_record(&record);
+            if checked.is_ok() {
+                let bytes = record.len();
+                appends.push((Append { record, answer }, bytes));
+            }
+            waiting.push((checked, answered));
+        }
+        let mut pushed = self.queue.push_all(appends).into_iter();
+        let wait = |(checked, answered): (Result<(), JournalError>, _)| {
+            // Those that are too long or empty never came to the queue.
+            let outcome = checked.and_then(|()| match pushed.next() {
+                Some(pushed) => pushed.map_err(refused),
+                None => Ok(()),
+            });
+            Box::pin(appended(outcome, answered)) as BoxFuture<'_, _>
+        };
+        waiting.into_iter().map(wait).collect()
     }
 
     fn range(&self, from: Index, limit: usize) -> BoxFuture<'_, Result<Vec<(Index, Bytes)>, JournalError>> {
@@ -234,6 +256,17 @@ impl Drop for FileJournal {
             let _panicked = keeper.join();
         }
     }
+}
+
+/// What became of a record, given whether it came into the queue.
+async fn appended(
+    pushed: Result<(), JournalError>,
+    answered: oneshot::Receiver<Result<Index, JournalError>>,
+) -> Result<Index, JournalError> {
+    pushed?;
+    answered
+        .await
+        .unwrap_or_else(|_| Err(JournalError::Unknown(Cause::new(JournalFileError::Stopped))))
 }
 
 fn refused(refused: Refused) -> JournalError {

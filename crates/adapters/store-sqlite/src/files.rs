@@ -2,26 +2,21 @@
 
 use crate::SqliteError;
 use signet_fault::failpoint;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use signet_sys::files::{self, LockError, Readers};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The lock on a database; it is free again once this is dropped.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    _file: File,
-}
+pub(crate) use signet_sys::files::Lock;
 
 /// Finds or creates the database file, private to this user and locked by this process. Returns its absolute path.
 pub(crate) fn claim(path: &Path) -> Result<(PathBuf, Lock), SqliteError> {
     let path = absolute(path)?;
     let directory = path.parent().unwrap_or_else(|| Path::new("/"));
-    let user = rustix::process::geteuid().as_raw();
-    let owner = metadata(directory)?.uid();
-    // The system's own directories are fine; another person's are not, not even for root, who would leave files there
-    // that their owner cannot read.
-    if owner != user && owner != 0 {
+    let user = signet_sys::process::uid();
+    if let Some(owner) = files::foreign_owner(&metadata(directory)?) {
         return Err(foreign(directory, owner, user));
     }
     let lock = lock(&path)?;
@@ -44,10 +39,7 @@ pub(crate) fn claim(path: &Path) -> Result<(PathBuf, Lock), SqliteError> {
 
 /// The path with its directory resolved, so that nothing in it can look like an option to SQLite.
 fn absolute(path: &Path) -> Result<PathBuf, SqliteError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = files::folder(path);
     let Some(name) = path.file_name() else {
         return Err(SqliteError::NotDatabase {
             path: path.to_owned(),
@@ -70,52 +62,19 @@ fn lock(path: &Path) -> Result<Lock, SqliteError> {
         name.push(".lock");
         PathBuf::from(name)
     };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&beside)
-        .map_err(|e| SqliteError::io(&beside, e))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(SqliteError::InUse {
-                path: path.to_owned(),
-                holder: holder(&mut file),
-            });
-        }
-        Err(TryLockError::Error(error)) => return Err(SqliteError::io(&beside, error)),
-    }
-    // Who holds it is for a person to read; a disk that is full must not keep the server from reading.
-    let named = file
-        .set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
-    if let Err(error) = named {
-        tracing::warn!(path = %beside.display(), %error, "the lock file does not name this process");
-    }
-    Ok(Lock { _file: file })
-}
-
-fn holder(file: &mut File) -> String {
-    let mut text = String::new();
-    let read = file.take(32).read_to_string(&mut text);
-    match (read, text.trim().parse::<u32>()) {
-        (Ok(_), Ok(pid)) => format!("process {pid}"),
-        _ => "another process".to_owned(),
-    }
+    Lock::take(&beside).map_err(|error| match error {
+        LockError::Held { holder } => SqliteError::InUse {
+            path: path.to_owned(),
+            holder,
+        },
+        LockError::Io(error) => SqliteError::io(&beside, error),
+    })
 }
 
 /// Creates the file with mode 0600 if it is not there, so that SQLite never creates it with another. Its name is made
 /// durable by SQLite, which syncs the directory when it first syncs a write-ahead log.
 fn create(path: &Path) -> Result<(), SqliteError> {
-    let created = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    match created {
+    match files::create_new(path, Readers::Owner) {
         Ok(_) => failpoint::hit("store-sqlite.open.created").map_err(|e| SqliteError::injected(path, e)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(SqliteError::io(path, error)),

@@ -12,6 +12,7 @@
 
 mod error;
 mod files;
+mod import;
 mod log;
 mod migrate;
 mod reader;
@@ -21,6 +22,7 @@ mod sums;
 mod writer;
 
 pub use error::{REGISTER, SqliteError};
+pub use import::{IMPORT_FAILPOINTS, import};
 pub use log::{Options, SqliteLog};
 
 /// The failpoints of this crate, in the order in which a first start, commits and pruning pass them.

@@ -3,16 +3,18 @@ use crate::writer::{Before, Job, Writer, restore};
 use crate::{SqliteError, migrate, reader};
 use rusqlite::{Connection, OpenFlags};
 use signet_fault::failpoint;
+use signet_store::backup::{Image, ImagePart};
 use signet_store::group::{Queue, Refused};
 use signet_store::{
-    Batch, BoxFuture, Cause, ChangeLog, CommitError, Committed, Cursor, Seq, Snapshot, StoreError, Tail,
+    Batch, BoxFuture, Cause, ChangeLog, CommitError, Committed, Cursor, Past, PastWish, Piece, Seq, Snapshot,
+    StoreError, Tail, Wanted,
 };
 use signet_time::UnixTime;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How a database is used.
 #[derive(Clone, Debug)]
@@ -59,6 +61,8 @@ const BUSY_MAX: Duration = Duration::from_secs(5);
 const WAL_BYTES_KEPT: u32 = 16 * 1024 * 1024;
 /// Size of the page cache of the writer, in KiB.
 const CACHE_KIB: i32 = 16 * 1024;
+/// The same while the database is opened.
+const CACHE_KIB_OPENING: i32 = 256;
 
 impl SqliteLog {
     /// Opens or creates the database at `path`, whose directory must exist.
@@ -80,6 +84,10 @@ impl SqliteLog {
         migrate::migrate(&mut conn, &path)?;
         sync_what_was_recovered(&conn, &path)?;
         let (slots, cursor) = restore(&conn, &path)?;
+        // Only now: reading every key has filled it with pages that nobody looks at again.
+        conn.execute_batch("PRAGMA shrink_memory")
+            .and_then(|()| conn.pragma_update(None, "cache_size", -CACHE_KIB))
+            .map_err(|e| SqliteError::sqlite(&path, e))?;
         let reader = Reader {
             conn: Mutex::new(reader::connect(&path)?),
             path: path.clone(),
@@ -164,8 +172,33 @@ impl ChangeLog for SqliteLog {
         })
     }
 
-    fn load(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
-        self.read(|reader| reader::load(&mut reader::connect(&reader.path)?, &reader.path))
+    fn load_kinds(&self, wanted: Wanted) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+        self.read(move |reader| reader::load(&mut reader::connect(&reader.path)?, &reader.path, &wanted))
+    }
+
+    fn load_pieces(
+        &self,
+        wanted: Wanted,
+        pieces: mpsc::Sender<Piece>,
+    ) -> BoxFuture<'_, Result<Cursor, StoreError>> {
+        self.read(move |reader| {
+            reader::load_pieces(
+                &mut reader::connect(&reader.path)?,
+                &reader.path,
+                &wanted,
+                &pieces,
+            )
+        })
+    }
+
+    fn image(&self) -> BoxFuture<'_, Result<Image, StoreError>> {
+        self.read(|reader| reader::image(&mut reader::connect(&reader.path)?, &reader.path))
+    }
+
+    fn image_parts(&self, parts: mpsc::Sender<ImagePart>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.read(move |reader| {
+            reader::image_parts(&mut reader::connect(&reader.path)?, &reader.path, &parts)
+        })
     }
 
     fn tail(&self, after: Cursor, limit: usize) -> BoxFuture<'_, Result<Tail, StoreError>> {
@@ -175,8 +208,26 @@ impl ChangeLog for SqliteLog {
         })
     }
 
+    fn past(&self, until: Cursor, wish: PastWish) -> BoxFuture<'_, Result<Past, StoreError>> {
+        self.read(move |reader| {
+            let mut conn = reader::connect(&reader.path)?;
+            reader::past(&mut conn, &reader.path, until, wish)
+        })
+    }
+
     fn head(&self) -> watch::Receiver<Seq> {
         self.head.subscribe()
+    }
+
+    fn begin_epoch(&self) -> BoxFuture<'_, Result<Cursor, StoreError>> {
+        let (answer, answered) = oneshot::channel();
+        let pushed = self.queue.push(Job::Epoch { answer }, 0);
+        Box::pin(async move {
+            pushed.map_err(|refused| StoreError::Unavailable(cause(refused)))?;
+            answered
+                .await
+                .unwrap_or_else(|_| Err(StoreError::Unavailable(Cause::new(SqliteError::Stopped))))
+        })
     }
 
     fn prune(&self, before: Seq) -> BoxFuture<'_, Result<u64, StoreError>> {
@@ -206,7 +257,7 @@ fn cause(refused: Refused) -> Cause {
 }
 
 /// Opens the connection that writes.
-fn connect(path: &Path, options: &Options) -> Result<Connection, SqliteError> {
+pub(crate) fn connect(path: &Path, options: &Options) -> Result<Connection, SqliteError> {
     let sql = |e| SqliteError::sqlite(path, e);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(sql)?;
@@ -227,7 +278,8 @@ fn connect(path: &Path, options: &Options) -> Result<Connection, SqliteError> {
         .map_err(sql)?;
     conn.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))
         .map_err(sql)?;
-    conn.pragma_update(None, "cache_size", -CACHE_KIB).map_err(sql)?;
+    conn.pragma_update(None, "cache_size", -CACHE_KIB_OPENING)
+        .map_err(sql)?;
     failpoint::hit("store-sqlite.open.connected").map_err(|e| SqliteError::injected(path, e))?;
     Ok(conn)
 }

@@ -1,6 +1,6 @@
 //! Numbered migrations with checksums.
 
-use crate::{SqliteError, sums};
+use crate::{SqliteError, sql, sums};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use signet_crypto::digest;
 use signet_fault::failpoint;
@@ -122,10 +122,7 @@ fn check(conn: &Connection, path: &Path) -> Result<i64, SqliteError> {
 
 fn begin_epoch(conn: &Connection, path: &Path) -> Result<(), SqliteError> {
     let sql = |e| SqliteError::sqlite(path, e);
-    let epoch = signet_crypto::random::<16>().map_err(|error| SqliteError::Io {
-        path: path.to_owned(),
-        source: std::io::Error::other(error),
-    })?;
+    let epoch = sql::new_epoch(path)?;
     let mut floor = vec![0; 8];
     floor.extend_from_slice(&chain::genesis(&epoch));
     for (name, value) in [("epoch", epoch.to_vec()), ("floor", floor)] {

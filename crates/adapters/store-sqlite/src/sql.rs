@@ -1,7 +1,7 @@
 //! The statements, and the rows they give.
 
 use crate::{SqliteError, sums};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow};
 use signet_store::{Change, Cursor, Kind, LogEntry, Origin, Row, Seq};
 use signet_time::UnixTime;
@@ -15,13 +15,19 @@ pub(crate) const PUT_CURRENT: &str = "INSERT OR REPLACE INTO current \
 pub(crate) const DELETE_CURRENT: &str = "DELETE FROM current WHERE slot = ?1";
 pub(crate) const SCAN_KEYS: &str = "SELECT slot, kind, key, seq FROM current";
 pub(crate) const SCAN_CURRENT: &str = "SELECT kind, schema, must, key, seq, body, sum FROM current";
+pub(crate) const COUNT_CURRENT: &str = "SELECT count(*) FROM current";
 pub(crate) const SCAN_TAIL: &str = "SELECT seq, kind, schema, must, key, body, rest, who, why, at_ms, chain \
      FROM changes WHERE seq > ?1 ORDER BY seq";
+pub(crate) const SCAN_UNTIL: &str = "SELECT seq, kind, schema, must, key, body, rest, who, why, at_ms, chain \
+     FROM changes WHERE seq > ?1 AND seq <= ?2 ORDER BY seq";
+pub(crate) const SCAN_BACK: &str = "SELECT key, body FROM changes \
+     WHERE seq > ?1 AND seq <= ?2 AND kind = ?3 ORDER BY seq DESC";
 pub(crate) const CHAIN_AT: &str = "SELECT chain FROM changes WHERE seq = ?1";
 pub(crate) const OLDEST: &str = "SELECT min(seq) FROM changes";
 pub(crate) const FIRST_SINCE: &str = "SELECT seq FROM changes WHERE at_ms >= ?1 ORDER BY seq LIMIT 1";
 pub(crate) const PRUNE: &str = "DELETE FROM changes WHERE seq <= ?1";
 pub(crate) const SET_FLOOR: &str = "UPDATE meta SET value = ?1 WHERE name = 'floor'";
+pub(crate) const SET_EPOCH: &str = "UPDATE meta SET value = ?1 WHERE name = 'epoch'";
 const LAST: &str = "SELECT seq, chain FROM changes ORDER BY seq DESC LIMIT 1";
 const META: &str = "SELECT value FROM meta WHERE name = ?1";
 
@@ -52,6 +58,14 @@ pub(crate) fn floor(conn: &Connection, path: &Path) -> Result<(Seq, [u8; 32]), S
     Ok((Seq(u64::from_be_bytes(*seq)), hash(path, chain)?))
 }
 
+/// An epoch that no log has had.
+pub(crate) fn new_epoch(path: &Path) -> Result<[u8; 16], SqliteError> {
+    signet_crypto::random::<16>().map_err(|error| SqliteError::Io {
+        path: path.to_owned(),
+        source: std::io::Error::other(error),
+    })
+}
+
 /// What [`floor`] reads.
 pub(crate) fn floor_value(seq: Seq, chain: &[u8]) -> Vec<u8> {
     [&seq.0.to_be_bytes()[..], chain].concat()
@@ -74,6 +88,14 @@ pub(crate) fn cursor(conn: &Connection, path: &Path) -> Result<Cursor, SqliteErr
     Ok(Cursor { epoch, seq, chain })
 }
 
+/// How many slots there are in `current`, whether they are taken or not.
+pub(crate) fn slots(conn: &Connection, path: &Path) -> Result<usize, SqliteError> {
+    let last: i64 = conn
+        .query_row("SELECT ifnull(max(slot), -1) FROM current", [], |row| row.get(0))
+        .map_err(|e| SqliteError::sqlite(path, e))?;
+    Ok(usize::try_from(last.saturating_add(1)).unwrap_or(0))
+}
+
 /// The chain hash after the change at `seq`, if it is there.
 pub(crate) fn chain_at(conn: &Connection, path: &Path, seq: Seq) -> Result<Option<Vec<u8>>, SqliteError> {
     conn.prepare_cached(CHAIN_AT)
@@ -88,10 +110,21 @@ fn meta(conn: &Connection, path: &Path, name: &str) -> Result<Vec<u8>, SqliteErr
         .ok_or_else(|| SqliteError::corrupt(path, format_args!("it has no `{name}`")))
 }
 
+/// The kind of a row of [`SCAN_CURRENT`].
+pub(crate) fn kind(path: &Path, row: &SqlRow<'_>) -> Result<Kind, SqliteError> {
+    let kind = row.get(0).map_err(|e| SqliteError::sqlite(path, e))?;
+    small(path, kind).map(Kind)
+}
+
+/// Bytes of rows that are kept in one piece.
+const ROOM_BYTES: usize = 64 * 1024;
+
 /// A row of [`SCAN_CURRENT`], if it is as it was written.
-pub(crate) fn row(path: &Path, row: &SqlRow<'_>) -> Result<Row, SqliteError> {
+///
+/// Its bytes are put into `room`: one piece of memory for many rows, which goes when the last of them does.
+pub(crate) fn row(path: &Path, row: &SqlRow<'_>, room: &mut BytesMut) -> Result<Row, SqliteError> {
     let found: Vec<u8> = row.get(6).map_err(|e| SqliteError::sqlite(path, e))?;
-    let row = unsummed_row(path, row)?;
+    let row = unsummed_row(path, row, room)?;
     let sum = sums::sum(
         row.kind,
         row.schema,
@@ -111,12 +144,22 @@ pub(crate) fn row(path: &Path, row: &SqlRow<'_>) -> Result<Row, SqliteError> {
 }
 
 /// The first six columns of [`SCAN_CURRENT`], unchecked.
-pub(crate) fn unsummed_row(path: &Path, row: &SqlRow<'_>) -> Result<Row, SqliteError> {
+pub(crate) fn unsummed_row(path: &Path, row: &SqlRow<'_>, room: &mut BytesMut) -> Result<Row, SqliteError> {
     let sql = |e| SqliteError::sqlite(path, e);
     let number = |n: usize| row.get::<_, i64>(n).map_err(sql);
-    let blob = |n: usize| row.get::<_, Vec<u8>>(n).map(Bytes::from).map_err(sql);
+    let mut blob = |n: usize| {
+        let bytes = row
+            .get_ref(n)
+            .and_then(|value| Ok(value.as_blob()?))
+            .map_err(sql)?;
+        if room.capacity() < bytes.len() {
+            *room = BytesMut::with_capacity(bytes.len().max(ROOM_BYTES));
+        }
+        room.extend_from_slice(bytes);
+        Ok::<_, SqliteError>(room.split().freeze())
+    };
     Ok(Row {
-        kind: Kind(small(path, number(0)?)?),
+        kind: kind(path, row)?,
         schema: small(path, number(1)?)?,
         must_understand: number(2)? != 0,
         key: blob(3)?,

@@ -4,6 +4,7 @@
 //! secret, so whoever means to deceive can write a right one beside a wrong row.
 
 use crate::{SqliteError, sql};
+use bytes::BytesMut;
 use rusqlite::{Connection, params};
 use signet_crypto::digest::Sha256;
 use signet_store::{Kind, Seq};
@@ -37,7 +38,7 @@ pub(crate) fn fill(conn: &Connection, path: &Path) -> Result<(), SqliteError> {
     let mut found = rows.query([]).map_err(error)?;
     while let Some(row) = found.next().map_err(error)? {
         let slot: i64 = row.get(6).map_err(error)?;
-        let row = sql::unsummed_row(path, row)?;
+        let row = sql::unsummed_row(path, row, &mut BytesMut::new())?;
         let sum = sum(
             row.kind,
             row.schema,

@@ -1,7 +1,7 @@
 //! The one thread that writes.
 
 use crate::files::Lock;
-use crate::slots::Slots;
+use crate::slots::{Misplaced, Slots};
 use crate::{SqliteError, sql, sums};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use signet_fault::failpoint;
@@ -24,6 +24,9 @@ pub(crate) enum Job {
         /// How many changes went in earlier rounds.
         pruned: u64,
         answer: oneshot::Sender<Result<u64, StoreError>>,
+    },
+    Epoch {
+        answer: oneshot::Sender<Result<Cursor, StoreError>>,
     },
 }
 
@@ -83,6 +86,19 @@ impl Writer {
                     } => {
                         self.commit_group(std::mem::take(&mut group));
                         self.prune(before, pruned, answer);
+                    }
+                    Job::Epoch { answer } => {
+                        self.commit_group(std::mem::take(&mut group));
+                        let begun = self.begin_epoch().map_err(|failure| {
+                            let (Failure::Undone(error)
+                            | Failure::Unknown(error)
+                            | Failure::Unanswered(error)) = failure;
+                            if !self.conn.is_autocommit() {
+                                self.undo(self.cursor);
+                            }
+                            StoreError::Unavailable(Cause::new(error))
+                        });
+                        let _gone = answer.send(begun);
                     }
                 }
             }
@@ -280,7 +296,11 @@ impl Writer {
         let seq = self.cursor.seq;
         match &change.body {
             Some(body) => {
-                let slot = self.slots.put(change.kind, &change.key, seq);
+                let Some(slot) = self.slots.put(change.kind, &change.key, seq) else {
+                    // As SQLite says it of a table that has no number left.
+                    let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+                    return Err(rusqlite::Error::SqliteFailure(full, None));
+                };
                 let (kind, must) = (change.kind, change.must_understand);
                 let sum = sums::sum(kind, change.schema, must, seq, &change.key, body);
                 self.conn.prepare_cached(sql::PUT_CURRENT)?.execute(params![
@@ -301,6 +321,28 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Goes on under another epoch.
+    fn begin_epoch(&mut self) -> Result<Cursor, Failure> {
+        if let Some(error) = self.refusal() {
+            return Err(Failure::Undone(error));
+        }
+        let epoch = sql::new_epoch(&self.path).map_err(Failure::Undone)?;
+        self.begin().map_err(Failure::Undone)?;
+        self.conn
+            .execute(sql::SET_EPOCH, [&epoch[..]])
+            .map_err(|e| Failure::Undone(SqliteError::sqlite(&self.path, e)))?;
+        if let Err(failure) = self.commit() {
+            if let Failure::Unknown(error) = &failure {
+                let _first = self.broken.set(signet_fault::chain(error));
+            }
+            return Err(failure);
+        }
+        self.cursor.epoch = epoch;
+        // The number is the same, and who waits is woken all the same.
+        self.head.send_replace(self.cursor.seq);
+        Ok(self.cursor)
     }
 
     /// Prunes one round; what is left goes to the end of the queue.
@@ -411,19 +453,25 @@ pub(crate) fn restore(conn: &Connection, path: &std::path::Path) -> Result<(Slot
         _ => {}
     }
     let mut slots = Slots::default();
+    slots.reserve(sql::slots(conn, path)?);
     let mut statement = conn.prepare(sql::SCAN_KEYS).map_err(sql)?;
     let mut rows = statement.query([]).map_err(sql)?;
     while let Some(row) = rows.next().map_err(sql)? {
         let slot: i64 = row.get(0).map_err(sql)?;
         let kind: u16 = row.get(1).map_err(sql)?;
-        let key: Vec<u8> = row.get(2).map_err(sql)?;
+        let key = row.get_ref(2).map_err(sql)?;
+        let key = key.as_blob().map_err(|e| sql(e.into()))?;
         let seq = Seq(sql::uint(path, row.get(3).map_err(sql)?)?);
-        if slot < 0 || seq > cursor.seq {
+        if seq > cursor.seq {
             return Err(SqliteError::corrupt(path, "a row is newer than the log"));
         }
-        if !slots.restore(Kind(kind), key.into(), slot, seq) {
-            return Err(SqliteError::corrupt(path, "a key stands in two slots"));
-        }
+        slots.restore(Kind(kind), key, slot, seq).map_err(|misplaced| {
+            let why = match misplaced {
+                Misplaced::Twice => "a key stands in two slots",
+                Misplaced::Slot => "a slot has a number that no slot has",
+            };
+            SqliteError::corrupt(path, why)
+        })?;
     }
     Ok((slots, cursor))
 }

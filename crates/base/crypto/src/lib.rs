@@ -29,6 +29,7 @@ mod local;
 mod public;
 mod seal;
 mod secret;
+mod set_hash;
 mod signer;
 
 pub use error::{CryptoError, REGISTER};
@@ -37,6 +38,7 @@ pub use local::LocalKey;
 pub use public::{Components, PublicKey};
 pub use seal::SealingKey;
 pub use secret::{Secret, ct_eq};
+pub use set_hash::SetHash;
 pub use signer::{RemoteSigner, SignFuture, Signer};
 
 /// `N` bytes from the system's generator.

@@ -7,10 +7,9 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::OnceCell;
 
 /// The process that opened a connection over a UNIX socket, as it was when it was first looked at.
 ///
@@ -48,7 +47,9 @@ pub enum PidfdSource {
 
 struct Inner {
     // INVARIANT: before `pidfd`, so that it leaves the poller while the descriptor is still open.
-    watch: OnceCell<AsyncFd<SharedFd>>,
+    watch: OnceLock<AsyncFd<SharedFd>>,
+    /// Held while `watch` is made: a poller takes a descriptor once.
+    making: Mutex<()>,
     pidfd: SharedFd,
     pid: u32,
     uid: u32,
@@ -59,7 +60,7 @@ struct Inner {
 }
 
 #[derive(Clone)]
-struct SharedFd(Arc<OwnedFd>);
+pub(crate) struct SharedFd(Arc<OwnedFd>);
 
 impl Peer {
     /// Looks at the process at the other end of `stream`. Call it as soon as a connection is accepted: what the
@@ -97,7 +98,8 @@ impl Peer {
         };
         let (dev, ino, path) = proc::executable(pid)?;
         let inner = Inner {
-            watch: OnceCell::new(),
+            watch: OnceLock::new(),
+            making: Mutex::new(()),
             pidfd: SharedFd(Arc::new(pidfd)),
             pid,
             uid: credentials.uid,
@@ -111,6 +113,46 @@ impl Peer {
         };
         peer.still_same()?;
         Ok(peer)
+    }
+
+    /// Looks at the process with the number `pid`, which need not have connected: it is held from here on as one that
+    /// has, and [`still_same`](Self::still_same) tells when its number, program or user became another's. Who it was
+    /// before is not known.
+    ///
+    /// # Errors
+    /// [`SysError::PeerGone`] if there is none, or it ended meanwhile; [`SysError::Proc`] if we may not look at it,
+    /// [`SysError::Changed`] if it changed meanwhile.
+    pub fn of_pid(pid: u32) -> Result<Self, SysError> {
+        let (pidfd, stat) = open_pidfd(pid)?;
+        let Status { uid, gid, .. } = proc::status(pid)?;
+        let (dev, ino, path) = proc::executable(pid)?;
+        let inner = Inner {
+            watch: OnceLock::new(),
+            making: Mutex::new(()),
+            pidfd: SharedFd(Arc::new(pidfd)),
+            pid,
+            uid,
+            gid,
+            stat,
+            exe: Executable { dev, ino, path },
+            attachment: OnceLock::new(),
+        };
+        let peer = Self {
+            inner: Arc::new(inner),
+        };
+        peer.still_same()?;
+        Ok(peer)
+    }
+
+    /// The user whose process this is: real, effective and saved user are this one. `None` where they differ, as in a
+    /// program that took another user's rights, or is about to give them up.
+    ///
+    /// # Errors
+    /// [`SysError::Changed`] if it is not the same any more, [`SysError::Proc`] if it cannot be read.
+    pub fn owner(&self) -> Result<Option<u32>, SysError> {
+        let status = proc::status(self.inner.pid)?;
+        self.still_same()?;
+        Ok(status.owner)
     }
 
     /// Its number in our PID namespace.
@@ -157,14 +199,26 @@ impl Peer {
         Arc::clone(kept).downcast().ok()
     }
 
+    /// Reads several things about it that all belong to this very process: it is looked at once, after the last of them,
+    /// and nothing comes out where it is not the same any more.
+    ///
+    /// # Errors
+    /// What `read` says, [`SysError::Changed`].
+    pub fn read<T, E: From<SysError>>(
+        &self,
+        read: impl FnOnce(&Readings<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let found = read(&Readings { peer: self })?;
+        self.still_same().map_err(SysError::Changed)?;
+        Ok(found)
+    }
+
     /// Its supplementary groups now, which are certainly this process's.
     ///
     /// # Errors
     /// [`SysError::Changed`] if it is not the same any more, [`SysError::Proc`] if it cannot be read.
     pub fn groups(&self) -> Result<Vec<u32>, SysError> {
-        let status = proc::status(self.inner.pid)?;
-        self.still_same()?;
-        Ok(status.groups)
+        self.read(|process| process.groups())
     }
 
     /// Whether it runs in our own user namespace.
@@ -179,10 +233,7 @@ impl Peer {
     /// # Errors
     /// [`SysError::Changed`] if it is not the same any more, [`SysError::Proc`] if it cannot be read.
     pub fn in_our_user_namespace(&self) -> Result<bool, SysError> {
-        let theirs = proc::user_namespace(self.inner.pid)?;
-        let ours = proc::user_namespace(std::process::id())?;
-        self.still_same()?;
-        Ok(theirs == ours)
+        self.read(|process| process.in_our_user_namespace())
     }
 
     /// Opens the file that it executes, by way of the process and not by name.
@@ -190,14 +241,7 @@ impl Peer {
     /// # Errors
     /// [`SysError::Changed`] if it is not the same any more, [`SysError::Proc`] if the file cannot be opened.
     pub fn open_exe(&self) -> Result<std::fs::File, SysError> {
-        let pid = self.inner.pid;
-        let file = std::fs::File::open(format!("/proc/{pid}/exe")).map_err(|source| SysError::Proc {
-            pid,
-            file: "exe",
-            source,
-        })?;
-        self.still_same()?;
-        Ok(file)
+        self.read(|process| process.open_exe())
     }
 
     /// Checks that the process lives, is the one that connected, runs the same program under the same user.
@@ -208,7 +252,7 @@ impl Peer {
         let inner = &*self.inner;
         let stat = proc::stat(inner.pid).map_err(changed)?;
         let Status { uid, gid, .. } = proc::status(inner.pid).map_err(changed)?;
-        let (dev, ino, _) = proc::executable(inner.pid).map_err(changed)?;
+        let (dev, ino) = proc::executable_file(inner.pid).map_err(changed)?;
         // After the reads: whoever lives now has lived, under this number, while they were made.
         if inner.pidfd.has_ended().map_err(|_| PeerChanged::Unreadable)? || stat.ended {
             return Err(PeerChanged::Ended);
@@ -235,12 +279,7 @@ impl Peer {
             source,
         };
         let pidfd = &self.inner.pidfd;
-        let watch = self
-            .inner
-            .watch
-            .get_or_try_init(|| async { watch(pidfd.clone()) })
-            .await
-            .map_err(failed)?;
+        let watch = self.watch().map_err(failed)?;
         loop {
             let mut ready = watch.readable().await.map_err(failed)?;
             if pidfd.has_ended().map_err(failed)? {
@@ -248,6 +287,61 @@ impl Peer {
             }
             ready.clear_ready();
         }
+    }
+}
+
+impl Peer {
+    /// Made here and not in [`Peer::exited`], of which thousands wait: each of those would keep room for the making.
+    fn watch(&self) -> io::Result<&AsyncFd<SharedFd>> {
+        let inner = &*self.inner;
+        if let Some(watch) = inner.watch.get() {
+            return Ok(watch);
+        }
+        let _making = inner.making.lock().unwrap_or_else(PoisonError::into_inner);
+        match inner.watch.get() {
+            Some(watch) => Ok(watch),
+            None => {
+                let watch = watch(inner.pidfd.clone())?;
+                Ok(inner.watch.get_or_init(|| watch))
+            }
+        }
+    }
+}
+
+/// What can be read about a process inside [`Peer::read`]: it may be another one's until that has returned.
+#[derive(Clone, Copy, Debug)]
+pub struct Readings<'a> {
+    peer: &'a Peer,
+}
+
+impl Readings<'_> {
+    /// As [`Peer::groups`].
+    ///
+    /// # Errors
+    /// [`SysError::Proc`] if they cannot be read.
+    pub fn groups(&self) -> Result<Vec<u32>, SysError> {
+        Ok(proc::status(self.peer.pid())?.groups)
+    }
+
+    /// As [`Peer::in_our_user_namespace`].
+    ///
+    /// # Errors
+    /// [`SysError::Proc`] if it cannot be read.
+    pub fn in_our_user_namespace(&self) -> Result<bool, SysError> {
+        Ok(proc::user_namespace(self.peer.pid())? == proc::user_namespace(std::process::id())?)
+    }
+
+    /// As [`Peer::open_exe`].
+    ///
+    /// # Errors
+    /// [`SysError::Proc`] if the file cannot be opened.
+    pub fn open_exe(&self) -> Result<std::fs::File, SysError> {
+        let pid = self.peer.pid();
+        std::fs::File::open(format!("/proc/{pid}/exe")).map_err(|source| SysError::Proc {
+            pid,
+            file: "exe",
+            source,
+        })
     }
 }
 
@@ -278,6 +372,11 @@ impl AsRawFd for SharedFd {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
+}
+
+/// Watches for the end of the process that `pidfd` stands for.
+pub(crate) fn watch_own(pidfd: OwnedFd) -> io::Result<AsyncFd<SharedFd>> {
+    watch(SharedFd(Arc::new(pidfd)))
 }
 
 #[expect(unsafe_code, reason = "tokio asks its caller to answer for the descriptor")]

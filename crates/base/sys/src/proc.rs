@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 /// `Groups:` of a process with the kernel's 65,536 groups is below 800 KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// `status` has some 1,500 bytes, without many groups.
+const NEAR_BYTES: usize = 2048;
 
 /// What `/proc/PID/stat` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub(crate) struct Stat {
 pub(crate) struct Status {
     /// The effective user.
     pub(crate) uid: u32,
+    /// The one user that it is in every respect: real, effective and saved.
+    pub(crate) owner: Option<u32>,
     /// The effective group.
     pub(crate) gid: u32,
     /// The supplementary groups.
@@ -33,24 +37,27 @@ pub(crate) struct Status {
 }
 
 pub(crate) fn stat(pid: u32) -> Result<Stat, SysError> {
-    let bytes = read(pid, "stat")?;
-    parse_stat(&bytes).ok_or(SysError::ProcForm { pid, file: "stat" })
+    read(pid, "stat", parse_stat)?.ok_or(SysError::ProcForm { pid, file: "stat" })
 }
 
 pub(crate) fn status(pid: u32) -> Result<Status, SysError> {
-    let bytes = read(pid, "status")?;
-    parse_status(&bytes).ok_or(SysError::ProcForm { pid, file: "status" })
+    read(pid, "status", parse_status)?.ok_or(SysError::ProcForm { pid, file: "status" })
 }
 
 /// The executable's path as the kernel shows it, and device and inode of the file itself.
 pub(crate) fn executable(pid: u32) -> Result<(u64, u64, PathBuf), SysError> {
+    let (dev, ino) = executable_file(pid)?;
+    let path = std::fs::read_link(format!("/proc/{pid}/exe")).map_err(|source| fault(pid, "exe", source))?;
+    Ok((dev, ino, path))
+}
+
+/// Device and inode of the executable.
+pub(crate) fn executable_file(pid: u32) -> Result<(u64, u64), SysError> {
     use std::os::unix::fs::MetadataExt as _;
-    let link = format!("/proc/{pid}/exe");
-    let failed = |source| fault(pid, "exe", source);
     // Through the link to the file that runs, even if its name was removed or lies in another mount namespace.
-    let metadata = std::fs::metadata(&link).map_err(failed)?;
-    let path = std::fs::read_link(&link).map_err(failed)?;
-    Ok((metadata.dev(), metadata.ino(), path))
+    let metadata =
+        std::fs::metadata(format!("/proc/{pid}/exe")).map_err(|source| fault(pid, "exe", source))?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// Device and inode of the user namespace, which stand for it.
@@ -61,13 +68,24 @@ pub(crate) fn user_namespace(pid: u32) -> Result<(u64, u64), SysError> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-fn read(pid: u32, file: &'static str) -> Result<Vec<u8>, SysError> {
-    let open = || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(2048);
-        File::open(format!("/proc/{pid}/{file}"))?
-            .take(FILE_BYTES_MAX)
-            .read_to_end(&mut bytes)?;
-        Ok(bytes)
+/// What `parse` makes of a file. Most are read onto the stack: each connection has several read, and what comes and goes
+/// between blocks that stay leaves holes in the heap.
+pub(crate) fn read<T>(pid: u32, file: &'static str, parse: impl FnOnce(&[u8]) -> T) -> Result<T, SysError> {
+    let open = || -> io::Result<T> {
+        let mut file = File::open(format!("/proc/{pid}/{file}"))?.take(FILE_BYTES_MAX);
+        let mut near = [0; NEAR_BYTES];
+        let mut filled = 0;
+        while let Some(room) = near.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match file.read(room) {
+                Ok(0) => return Ok(parse(near.get(..filled).unwrap_or_default())),
+                Ok(bytes) => filled += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut all = near.to_vec();
+        file.read_to_end(&mut all)?;
+        Ok(parse(&all))
     };
     open().map_err(|source| fault(pid, file, source))
 }
@@ -81,12 +99,17 @@ fn fault(pid: u32, file: &'static str, source: io::Error) -> SysError {
     }
 }
 
-fn parse_stat(bytes: &[u8]) -> Option<Stat> {
+/// The fields of `/proc/PID/stat` from the third on.
+pub(crate) fn fields_after_name(stat: &[u8]) -> Option<impl Iterator<Item = &str> + Clone> {
     // The second field is the program's name in brackets and may hold anything, brackets and blanks included.
-    let close = bytes.iter().rposition(|b| *b == b')')?;
-    let rest = core::str::from_utf8(bytes.get(close + 1..)?).ok()?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3).copied();
+    let close = stat.iter().rposition(|b| *b == b')')?;
+    let rest = core::str::from_utf8(stat.get(close + 1..)?).ok()?;
+    Some(rest.split_ascii_whitespace())
+}
+
+fn parse_stat(bytes: &[u8]) -> Option<Stat> {
+    let fields = fields_after_name(bytes)?;
+    let field = |number: usize| fields.clone().nth(number - 3);
     let number = |at: usize| field(at)?.parse::<u64>().ok();
     Some(Stat {
         start_time: number(22)?,
@@ -101,6 +124,16 @@ fn parse_status(bytes: &[u8]) -> Option<Status> {
     let line = |key: &str| text.lines().find_map(|l| l.strip_prefix(key));
     // Real, effective, saved, file system.
     let effective = |key: &str| line(key)?.split_ascii_whitespace().nth(1)?.parse().ok();
+    let uids = line("Uid:")?
+        .split_ascii_whitespace()
+        .take(3)
+        .map(str::parse)
+        .collect::<Result<Vec<u32>, _>>()
+        .ok()?;
+    let owner = match uids[..] {
+        [real, effective, saved] if real == effective && effective == saved => Some(effective),
+        _ => None,
+    };
     let groups = line("Groups:")?
         .split_ascii_whitespace()
         .map(str::parse)
@@ -108,6 +141,7 @@ fn parse_status(bytes: &[u8]) -> Option<Status> {
         .ok()?;
     Some(Status {
         uid: effective("Uid:")?,
+        owner,
         gid: effective("Gid:")?,
         groups,
     })
@@ -157,12 +191,36 @@ mod tests {
         let text = "Name:\tcat\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nFDSize:\t64\nGroups:\t10 20 \n";
         let want = Status {
             uid: 2,
+            owner: None,
             gid: 6,
             groups: vec![10, 20],
         };
         assert_eq!(parse_status(text.as_bytes()), Some(want));
         let none = "Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t \n";
         assert_eq!(parse_status(none.as_bytes()).expect("parse").groups, [0_u32; 0]);
+    }
+
+    #[test]
+    fn who_is_one_user_in_part_only_owns_nothing() {
+        let owner = |uids: &str| {
+            let text = format!("Uid:\t{uids}\nGid:\t5\t6\t7\t8\nGroups:\t\n");
+            parse_status(text.as_bytes()).expect("parse").owner
+        };
+        assert_eq!(owner("7\t7\t7\t9"), Some(7));
+        for mixed in ["0\t7\t7\t7", "7\t0\t7\t7", "7\t7\t0\t7"] {
+            assert_eq!(owner(mixed), None, "{mixed}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_whole_whatever_its_size() {
+        let pid = std::process::id();
+        let whole = |file: &'static str| read(pid, file, <[u8]>::to_vec).expect("read");
+        let maps = whole("maps");
+        assert!(maps.len() > NEAR_BYTES && maps.ends_with(b"\n"), "{}", maps.len());
+        let auxv = std::fs::read(format!("/proc/{pid}/auxv")).expect("read");
+        assert!(auxv.len() < NEAR_BYTES);
+        assert_eq!(whole("auxv"), auxv);
     }
 
     #[test]

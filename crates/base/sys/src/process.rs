@@ -1,8 +1,9 @@
 //! Settings of the own process.
 
 use crate::SysError;
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::process::{DumpableBehavior, PidfdFlags, Resource, Rlimit};
 use std::io;
+use std::os::fd::OwnedFd;
 
 /// Keeps other processes of the same user from reading our memory, and core files from being written.
 ///
@@ -29,6 +30,17 @@ pub fn keep_in_memory(bytes: &[u8]) -> Result<(), SysError> {
     // SAFETY: the range is that of a live slice; locking changes neither its contents nor what may be done with it.
     let locked = unsafe { rustix::mm::mlock(bytes.as_ptr().cast_mut().cast(), bytes.len()) };
     locked.map_err(|e| failed("mlock", e.into()))
+}
+
+/// Gives back to the system what the process has freed and its allocator keeps for later. For after work that needed much
+/// memory once, such as reading all state at a start; where the allocator knows no such call, nothing happens.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        #[expect(unsafe_code, reason = "a call of the C library")]
+        // SAFETY: it takes no pointers, moves nothing that is in use, and locks what it works on.
+        let _given = unsafe { libc::malloc_trim(0) };
+    }
 }
 
 /// Raises the number of descriptors that this process may open to the most that it is allowed, and returns it.
@@ -60,6 +72,26 @@ pub fn gid() -> u32 {
     rustix::process::getegid().as_raw()
 }
 
+/// This process as another one can hold on to it, whatever PID namespace that one lives in: a pidfd, to be handed on
+/// ([`crate::fds`]).
+///
+/// # Errors
+/// [`SysError::Call`] if the kernel refuses.
+pub fn handle() -> Result<OwnedFd, SysError> {
+    rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+        .map_err(|e| failed("pidfd_open", e.into()))
+}
+
+/// Returns when the process has ended whose [`handle`] this is.
+///
+/// # Errors
+/// [`SysError::Call`] if it cannot be watched.
+pub async fn ended(handle: OwnedFd) -> Result<(), SysError> {
+    let call = |source| failed("epoll_ctl", source);
+    let watch = crate::peer::watch_own(handle).map_err(call)?;
+    watch.readable().await.map(drop).map_err(call)
+}
+
 fn failed(call: &'static str, source: io::Error) -> SysError {
     SysError::Call { call, source }
 }
@@ -78,6 +110,25 @@ mod tests {
             raised
         );
         assert_eq!(raise_descriptor_limit().expect("again"), raised);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_process_is_seen_by_its_handle() {
+        let own = ended(handle().expect("own"));
+        tokio::pin!(own);
+        assert!(
+            core::future::poll_fn(|cx| core::task::Poll::Ready(own.as_mut().poll(cx).is_pending())).await,
+            "this process has not ended"
+        );
+        let mut child = std::process::Command::new("sleep")
+            .arg("600")
+            .spawn()
+            .expect("start");
+        let pid = rustix::process::Pid::from_child(&child);
+        let other = rustix::process::pidfd_open(pid, PidfdFlags::empty()).expect("open");
+        child.kill().expect("kill");
+        ended(other).await.expect("ended");
+        child.wait().expect("wait");
     }
 
     #[test]

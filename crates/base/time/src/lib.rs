@@ -5,10 +5,14 @@
 //! time it is. Durations are [`core::time::Duration`]; [`parse_duration`] and [`format_duration`] give them the
 //! written form that users see (`90s`, `5m`, `1h`, `30d`).
 
+mod day;
 mod duration;
+mod steps;
 mod unix;
 
+pub use day::Day;
 pub use duration::{DURATION_UNITS, DurationError, format_duration, parse_duration};
+pub use steps::Steps;
 pub use unix::{TimeError, UnixTime};
 
 use std::sync::Arc;

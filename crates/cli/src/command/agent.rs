@@ -1,10 +1,10 @@
 use crate::command::config;
 use crate::error::CliError;
 use crate::failure::Failure;
-use crate::{Outcome, clock, file, runtime};
+use crate::{Outcome, clock, file, notify, runtime};
 use clap::Subcommand;
 use core::time::Duration;
-use signet_agent::{Agent, AgentSettings, Pace};
+use signet_agent::{Agent, AgentError, AgentSettings, Handle, Launch, Pace};
 use signet_settings::{HostPort, SettingsError};
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,10 @@ pub(crate) struct Run {
     /// Where the node's key and identity are kept.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     state_dir: Option<PathBuf>,
+    /// Replace the agent that runs on the same state directory, without a break for workloads: it goes on until this one
+    /// is ready, hands its sockets over and ends. Where none runs, start as usual.
+    #[arg(long)]
+    take_over: bool,
 }
 
 /// The longest join string that is read, with room for a comment's worth of white space.
@@ -55,21 +59,29 @@ impl AgentCommand {
             file::make_parents(dir)?;
         }
         runtime::harden();
-        runtime::service(async {
+        runtime::on_one_thread(async {
             let stop = runtime::stop_signal()?;
+            tokio::pin!(stop);
             let hangups = runtime::Hangups::listen()?;
             let shutdown = CancellationToken::new();
-            let pace = Pace::default();
-            let agent =
-                Agent::start(settings, join.as_deref(), clock::system(), pace, shutdown.clone()).await?;
+            let agent = tokio::select! {
+                biased;
+                started = run.start(settings, join.as_deref(), shutdown.clone()) => started?,
+                signal = &mut stop => {
+                    info!(signal, "stopping before anything was served");
+                    return Ok(());
+                }
+            };
+            notify::tell("READY=1");
             let reloader = agent.reloader();
             let read = run.config.is_some().then_some(move || run.settings());
             hangups.reload(read, move |new| reloader.take_over(new), shutdown.clone());
             let ended = agent.wait();
             tokio::pin!(ended);
             tokio::select! {
-                signal = stop => {
+                signal = &mut stop => {
                     info!(signal, "stopping");
+                    notify::tell("STOPPING=1");
                     shutdown.cancel();
                 }
                 ended = &mut ended => return Ok(ended?),
@@ -84,6 +96,26 @@ impl AgentCommand {
 }
 
 impl Run {
+    async fn start(
+        &self,
+        settings: AgentSettings,
+        join: Option<&str>,
+        shutdown: CancellationToken,
+    ) -> Result<Handle, AgentError> {
+        let launch = Launch {
+            settings,
+            join,
+            clock: clock::system(),
+            pace: Pace::default(),
+            shutdown,
+        };
+        if self.take_over {
+            Agent::take_over(launch).await
+        } else {
+            Agent::start(launch).await
+        }
+    }
+
     /// What the file says, and above it what the command line says.
     fn settings(&self) -> Result<AgentSettings, SettingsError> {
         let mut settings = match &self.config {

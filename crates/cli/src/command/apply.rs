@@ -1,5 +1,5 @@
 use crate::api::{Api, Refused};
-use crate::command::entry::warn_of_unknown_kinds;
+use crate::command::entry::warn_of;
 use crate::error::ENTRY_FILE;
 use crate::failure::Failure;
 use crate::folder::Folder;
@@ -7,7 +7,7 @@ use crate::output::Format;
 use crate::{Outcome, output, runtime};
 use serde::Serialize;
 use signet_api::{EntriesApplied, EntryDoc, EntryFault, EntryPlanView, MemberChange, Problem};
-use signet_id::{Selector, SpiffeId};
+use signet_id::{IdPattern, Selector};
 use std::path::{Path, PathBuf};
 
 /// `signet entry apply`.
@@ -61,7 +61,7 @@ struct Unchanged {
     file: String,
     line: usize,
     id: String,
-    spiffe_id: SpiffeId,
+    spiffe_id: IdPattern,
 }
 
 impl Apply {
@@ -74,7 +74,7 @@ impl Apply {
             report.fill(applied);
         }
         let new = report.create.iter().map(|create| &create.entry);
-        warn_of_unknown_kinds(new.chain(report.update.iter().map(|update| &update.entry)));
+        warn_of(new.chain(report.update.iter().map(|update| &update.entry)), api);
         output::result(format, &report, |report| report.text(&self.file))
     }
 

@@ -1,6 +1,7 @@
 use crate::api::Api;
 use crate::args::Global;
 use crate::command::apply::Apply;
+use crate::command::orphans::{self, Orphans};
 use crate::error::ENTRY_FILE;
 use crate::failure::Failure;
 use crate::register::REGISTER;
@@ -9,7 +10,7 @@ use clap::Subcommand;
 use core::time::Duration;
 use serde::Serialize;
 use signet_api::EntryDoc;
-use signet_id::{Fact, Selector, SpiffeId, TrustDomain};
+use signet_id::{Fact, IdPattern, Selector, SpiffeId, TrustDomain};
 use signet_time::{UnixTime, format_duration, parse_duration};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Entry {
     /// Entitle the processes that show all of the selectors to an identity.
     Create(Create),
-    /// All entries, or those that match.
+    /// All entries, those that match, or those that nobody needs any more.
     List(List),
     /// One entry.
     Show {
@@ -29,12 +30,8 @@ pub(crate) enum Entry {
     },
     /// Change an entry; what is not named stays.
     Update(Update),
-    /// Delete an entry. Streams of the processes it entitled end at once.
-    Delete {
-        /// The entry's id: 32 hexadecimal digits.
-        #[arg(value_name = "ID")]
-        id: String,
-    },
+    /// Delete an entry, or all that nobody needs. Streams of the processes it entitled end at once.
+    Delete(Delete),
     /// Make the entries those of a folder: shows what differs and applies all of it at once.
     Apply(Apply),
 }
@@ -46,9 +43,10 @@ pub(crate) enum Entry {
                             signet entry create --file <FILE>"
 )]
 pub(crate) struct Create {
-    /// The identity, such as spiffe://dev.test/billing/api.
+    /// The identity, such as spiffe://dev.test/billing/api, or a template such as
+    /// 'spiffe://dev.test/host/{node.id}/user/{unix.user}'.
     #[arg(long, value_name = "ID", required_unless_present = "file")]
-    spiffe_id: Option<SpiffeId>,
+    spiffe_id: Option<IdPattern>,
     /// What must be true of a process, such as unix:uid:1000; all of those given.
     #[arg(long = "selector", value_name = "K:V", required_unless_present = "file")]
     selectors: Vec<Selector>,
@@ -80,9 +78,9 @@ pub(crate) struct Update {
     /// The entry's id: 32 hexadecimal digits.
     #[arg(value_name = "ID")]
     id: String,
-    /// Another identity.
+    /// Another identity, or template of identities.
     #[arg(long, value_name = "ID")]
-    spiffe_id: Option<SpiffeId>,
+    spiffe_id: Option<IdPattern>,
     /// Other selectors, in place of all that there were.
     #[arg(long = "selector", value_name = "K:V")]
     selectors: Vec<Selector>,
@@ -125,16 +123,43 @@ struct Wishes {
 /// `signet entry list`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
-    /// Those that give this identity.
-    #[arg(long, value_name = "ID")]
-    spiffe_id: Option<SpiffeId>,
+    /// Those that give this identity, or are this template.
+    #[arg(long, value_name = "ID", conflicts_with = "orphaned")]
+    spiffe_id: Option<IdPattern>,
     /// Those that ask for this selector.
-    #[arg(long, value_name = "K:V")]
+    #[arg(long, value_name = "K:V", conflicts_with = "orphaned")]
     selector: Option<Selector>,
+    #[command(flatten)]
+    orphans: Orphans,
     /// Those that this owner answers for.
     #[arg(long, value_name = "WHO")]
     owner: Option<String>,
 }
+
+/// `signet entry delete`.
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "signet entry delete <ID>\n       \
+                            signet entry delete --orphaned [--days <N>] [--owner <WHO>] [--dry-run]")]
+pub(crate) struct Delete {
+    /// The entry's id: 32 hexadecimal digits.
+    #[arg(
+        value_name = "ID",
+        required_unless_present = "orphaned",
+        conflicts_with_all = NOT_WITH_ID
+    )]
+    id: Option<String>,
+    #[command(flatten)]
+    orphans: Orphans,
+    /// With --orphaned: only those that this owner answers for.
+    #[arg(long, value_name = "WHO", requires = "orphaned")]
+    owner: Option<String>,
+    /// With --orphaned: say what would be deleted, and delete nothing.
+    #[arg(long, requires = "orphaned")]
+    dry_run: bool,
+}
+
+/// What is about orphans: an entry that is named goes whatever it is, and at once.
+const NOT_WITH_ID: [&str; 4] = ["orphaned", "days", "owner", "dry_run"];
 
 /// A value, or the default in its place.
 #[derive(Clone, Debug)]
@@ -210,6 +235,10 @@ impl Entry {
         let format = global.output;
         match self {
             Self::Create(create) => create.run(&api, global),
+            Self::List(list) if list.orphans.orphaned => {
+                let orphans = runtime::client(list.orphans.fetch(&api, list.owner.as_deref()))?;
+                output::result(format, &orphans.items, |_| orphans::overview(&orphans))
+            }
             Self::List(list) => {
                 let entries = runtime::client(list.fetch(&api))?;
                 output::result(format, &entries, |entries| overview(entries))
@@ -220,14 +249,19 @@ impl Entry {
             }
             Self::Update(update) => {
                 let entry = runtime::client(update.send(&api))?;
-                warn_of_unknown_kinds([&entry]);
+                warn_of([&entry], &api);
                 output::result(format, &entry, shown)
             }
             Self::Apply(apply) => apply.run(&api, format),
-            Self::Delete { id } => {
+            Self::Delete(Delete { id: Some(id), .. }) => {
                 runtime::client(api.delete_entry(&id))?;
                 let deleted = Deleted { deleted: id };
                 output::result(format, &deleted, |d| format!("deleted {}", d.deleted))
+            }
+            Self::Delete(delete) => {
+                delete
+                    .orphans
+                    .delete(&api, delete.owner.as_deref(), delete.dry_run, format)
             }
         }
     }
@@ -244,7 +278,7 @@ impl Create {
         if let Some(path) = &self.file {
             let lines = lines_of(path)?;
             let made = runtime::client(api.create_entries(lines)).map_err(|refused| about(path, refused))?;
-            warn_of_unknown_kinds(&made);
+            warn_of(&made, api);
             return output::result(global.output, &made, |made| {
                 format!("created {} entries", made.len())
             });
@@ -254,13 +288,62 @@ impl Create {
         let mut doc = EntryDoc::new(id, self.selectors);
         self.wishes.apply(&mut doc, clock::system().now());
         let made = runtime::client(api.create_entry(&doc))?;
-        warn_of_unknown_kinds([&made]);
+        warn_of([&made], api);
         output::result(global.output, &made, shown)
     }
 }
 
+/// What an administrator may have written by mistake, though it is taken.
+pub(crate) fn warn_of<'a>(entries: impl IntoIterator<Item = &'a EntryDoc> + Clone, api: &Api) {
+    warn_of_unknown_kinds(entries.clone());
+    let parents = entries.into_iter().filter_map(|doc| doc.parent_id.as_ref());
+    let parents: BTreeSet<&SpiffeId> = parents.collect();
+    // The entries are made; that this could not be looked up is no failure of the command.
+    for parent in runtime::client(unknown_nodes(parents, api)).unwrap_or_default() {
+        output::warning(&format!(
+            "no node is called `{parent}`: until one joins by that name, an entry with it as parent holds nowhere"
+        ));
+    }
+}
+
+/// Those of `parents` that are no node's name, a few of them at most.
+async fn unknown_nodes(parents: BTreeSet<&SpiffeId>, api: &Api) -> Outcome<Vec<String>> {
+    let mut unknown = Vec::new();
+    let known: Option<BTreeSet<SpiffeId>> = match parents.len() {
+        // A fleet has more nodes than these are questions.
+        0..=ASKED_ONE_BY_ONE => None,
+        _ => Some(api.nodes().await?.into_iter().map(|node| node.id).collect()),
+    };
+    for parent in parents {
+        let is_known = match &known {
+            Some(nodes) => nodes.contains(parent),
+            None => match api.node(parent.as_str()).await {
+                Ok(_) => true,
+                Err(refused) if refused.code == NODE_UNKNOWN => false,
+                Err(refused) => return Err(refused),
+            },
+        };
+        if !is_known {
+            unknown.push(parent.to_string());
+        }
+        if unknown.len() == UNKNOWN_SHOWN_MAX {
+            break;
+        }
+    }
+    Ok(unknown)
+}
+
+/// So many nodes are asked for by name; of more, the list is read.
+const ASKED_ONE_BY_ONE: usize = 8;
+
+/// So many names are warned of, one a line; who mends those sees the next.
+const UNKNOWN_SHOWN_MAX: usize = 16;
+
+/// What the server says of a node that is none.
+const NODE_UNKNOWN: &str = "SGRG008";
+
 /// Entries may ask for what only another version's attestors find; most often such a kind is a slip.
-pub(crate) fn warn_of_unknown_kinds<'a>(entries: impl IntoIterator<Item = &'a EntryDoc>) {
+fn warn_of_unknown_kinds<'a>(entries: impl IntoIterator<Item = &'a EntryDoc>) {
     let selectors = entries.into_iter().flat_map(|doc| &doc.selectors);
     let kinds: BTreeSet<&str> = selectors
         .map(Selector::kind)

@@ -8,9 +8,12 @@ use crate::{Outcome, clock, output, runtime, style};
 use clap::Subcommand;
 use core::time::Duration;
 use serde::Serialize;
-use signet_api::{MintJwtReply, MintJwtRequest, MintX509Reply, MintX509Request};
+use signet_api::{
+    MintJwtReply, MintJwtRequest, MintWitReply, MintWitRequest, MintX509Reply, MintX509Request,
+};
 use signet_crypto::{KeyKind, LocalKey, Secret};
 use signet_id::SpiffeId;
+use signet_jose::{JwsAlgorithm, PrivateJwk};
 use signet_time::{UnixTime, parse_duration};
 use signet_x509::{make_csr, pem};
 use std::io;
@@ -23,6 +26,8 @@ pub(crate) enum Mint {
     X509(X509),
     /// A token for an audience.
     Jwt(Jwt),
+    /// A token (WIT-SVID, incubating) for a key that the server never sees.
+    Wit(Wit),
 }
 
 /// What every minted credential needs.
@@ -69,12 +74,28 @@ pub(crate) struct Jwt {
     write: Option<PathBuf>,
 }
 
+/// `signet mint wit`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Wit {
+    #[command(flatten)]
+    common: Common,
+    /// Bind the token to the key of this certificate request (PKCS #10 as PEM, - for standard input) instead of a key
+    /// that is made here.
+    #[arg(long, value_name = "FILE")]
+    csr: Option<PathBuf>,
+    /// Write svid.wit and the key that is made here, svid.jwk (mode 0600), into this directory; with --csr the token
+    /// alone, which goes to standard output without it.
+    #[arg(long, value_name = "DIR", required_unless_present = "csr")]
+    write: Option<PathBuf>,
+}
+
 impl Mint {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         let api = Api::new(global)?;
         match self {
             Self::X509(x509) => x509.run(&api, global.output),
             Self::Jwt(jwt) => jwt.run(&api, global.output),
+            Self::Wit(wit) => wit.run(&api, global.output),
         }
     }
 }
@@ -219,6 +240,86 @@ impl Jwt {
         })
     }
 }
+
+/// A token that is bound to a key, as JSON.
+#[derive(Serialize)]
+struct Bound {
+    #[serde(flatten)]
+    minted: MintWitReply,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written: Option<BoundFiles>,
+}
+
+#[derive(Serialize)]
+struct BoundFiles {
+    svid: PathBuf,
+    /// Of a key that was made here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<PathBuf>,
+}
+
+impl Wit {
+    fn run(self, api: &Api, format: Format) -> Outcome {
+        let names: &[&str] = match self.csr {
+            None => &["svid.wit", "svid.jwk"],
+            Some(_) => &["svid.wit"],
+        };
+        let place = match &self.write {
+            Some(dir) => Some(Place::of(dir, names, self.common.force)?),
+            None => None,
+        };
+        let (csr, key) = match &self.csr {
+            Some(path) => (file::read(path, CSR_BYTES_MAX)?, None),
+            None => {
+                let key = LocalKey::generate(KeyKind::P256)?;
+                let csr = pem::encode_csr(&make_csr(&key, Some(&self.common.spiffe_id), &[])?);
+                (csr, Some(PrivateJwk::new(key, JwsAlgorithm::Es256)?.to_text()?))
+            }
+        };
+        let wish = MintWitRequest {
+            spiffe_id: self.common.spiffe_id,
+            csr,
+            ttl: self.common.ttl,
+            reason: self.common.reason,
+        };
+        let minted = runtime::client(api.mint_wit(&wish))?;
+        let written = place
+            .map(|place| written(&place, &minted, key.as_ref()))
+            .transpose()?;
+        output::result(format, &Bound { minted, written }, |it| match &it.written {
+            // Alone on its line, so that WIT=$(signet mint wit --csr ...) works.
+            None => it.minted.svid.clone(),
+            Some(files) => {
+                let key = files.key.as_ref();
+                let key = key.map(|path| ("key", path.display().to_string()));
+                let token = ("token", files.svid.display().to_string());
+                let written: Vec<_> = [token].into_iter().chain(key).collect();
+                facts(
+                    &it.minted.spiffe_id,
+                    ("jti", &it.minted.jti),
+                    it.minted.expires_at,
+                    &written,
+                )
+            }
+        })
+    }
+}
+
+fn written(place: &Place, minted: &MintWitReply, key: Option<&Secret>) -> Outcome<BoundFiles> {
+    let files = BoundFiles {
+        svid: place.path("svid.wit"),
+        key: key.map(|_| place.path("svid.jwk")),
+    };
+    // The key first: whoever sees the new token finds the key that it is bound to.
+    if let (Some(path), Some(key)) = (&files.key, key) {
+        file::write(path, key.expose(), Readers::Owner)?;
+    }
+    file::write(&files.svid, minted.svid.as_bytes(), Readers::All)?;
+    Ok(files)
+}
+
+/// A certificate request of 16 KiB, the most that servers read, as PEM, and some text around it.
+const CSR_BYTES_MAX: u64 = 64 << 10;
 
 fn facts(id: &SpiffeId, name: (&str, &str), until: UnixTime, written: &[(&str, String)]) -> String {
     let mut facts = vec![

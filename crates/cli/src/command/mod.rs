@@ -2,6 +2,8 @@
 
 pub(crate) mod agent;
 pub(crate) mod apply;
+pub(crate) mod backup;
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod dev;
@@ -10,8 +12,10 @@ pub(crate) mod health;
 pub(crate) mod man;
 pub(crate) mod mint;
 pub(crate) mod node;
+pub(crate) mod orphans;
 pub(crate) mod server;
 pub(crate) mod svid;
+pub(crate) mod why;
 
 use crate::Outcome;
 use crate::args::{Cli, Command};
@@ -28,6 +32,8 @@ pub(crate) fn run(cli: Cli, started: Instant) -> Outcome {
         Command::Node(node) => node.run(&global),
         Command::Mint(mint) => mint.run(&global),
         Command::Svid(svid) => svid.run(&global),
+        Command::Why(why) => why.run(&global),
+        Command::Bench(bench) => bench.run(&global),
         Command::Health(health) => health.run(&global),
         Command::Config(config) => config.run(&global),
         Command::Completions(completions) => completions.run(),

@@ -153,14 +153,27 @@ fn overview(nodes: &[NodeView], now: UnixTime) -> String {
 }
 
 fn shown(node: &NodeView, now: UnixTime) -> String {
-    style::facts(&[
+    let mut facts = vec![
         ("id", node.id.to_string()),
         ("proved by", node.attestor.clone()),
         ("state", state(node).to_owned()),
         ("key sha256", node.key_sha256.clone()),
         ("joined", style::time(node.attested_at, now)),
         ("certificate until", until(node, now)),
-    ])
+        ("certificates", node.renewals.to_string()),
+    ];
+    if let Some(at) = node.copied_at {
+        let times = match node.copies {
+            1 => "once".to_owned(),
+            more => format!("{more} times"),
+        };
+        let last = style::time(at, now);
+        facts.push((
+            "key copied",
+            format!("two agents renewed it, seen {times}, last {last}"),
+        ));
+    }
+    style::facts(&facts)
 }
 
 /// When its newest certificate ends; a node that has none yet has joined and not come back.
@@ -170,7 +183,11 @@ fn until(node: &NodeView, now: UnixTime) -> String {
 }
 
 fn state(node: &NodeView) -> &'static str {
-    if node.banned { "banned" } else { "member" }
+    match (node.banned, node.copies) {
+        (true, _) => "banned",
+        (false, 0) => "member",
+        (false, _) => "copied",
+    }
 }
 
 #[cfg(test)]

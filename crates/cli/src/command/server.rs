@@ -1,4 +1,5 @@
 use crate::args::Global;
+use crate::command::backup::{Backup, Restore};
 use crate::command::config;
 use crate::error::CliError;
 use crate::failure::Failure;
@@ -26,6 +27,10 @@ pub(crate) enum Server {
         #[arg(long, value_name = "FILE", default_value = "/etc/signet/server.toml")]
         config: PathBuf,
     },
+    /// Write a backup of the running server.
+    Backup(Backup),
+    /// Make a server's directory from a backup.
+    Restore(Restore),
 }
 
 /// `signet server init`.
@@ -64,6 +69,8 @@ impl Server {
         match self {
             Self::Init(init) => init.run(global),
             Self::Run { config } => run(&config),
+            Self::Backup(backup) => backup.run(global),
+            Self::Restore(restore) => restore.run(global),
         }
     }
 }

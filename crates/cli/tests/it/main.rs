@@ -8,15 +8,25 @@
 )]
 
 mod apply;
+mod backup;
+mod bench;
+mod campaign;
+mod crash_agent;
 mod crash_server;
 mod dev;
+mod dice;
 mod entries;
 mod errors;
 mod fleet;
 mod help;
 mod mint;
+mod orphans;
 mod ports;
 mod program;
 mod register;
 mod reload;
+mod setup;
 mod stop;
+mod takeover;
+mod templates;
+mod why;

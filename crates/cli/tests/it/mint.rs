@@ -4,10 +4,12 @@ use crate::entries::server;
 use crate::program::{Done, run, text};
 use serde_json::Value;
 use signet_crypto::LocalKey;
+use signet_time::UnixTime;
 use signet_x509::{Certificate, pem};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 const ID: &str = "spiffe://dev.test/ci/smoke";
 
@@ -55,6 +57,15 @@ fn decoded(text: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is checked is checked by the binary, by the system's clock"
+)]
+fn now() -> UnixTime {
+    let now = SystemTime::now();
+    UnixTime::EPOCH + now.duration_since(SystemTime::UNIX_EPOCH).unwrap()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -149,6 +160,71 @@ fn a_token_is_taken_by_those_who_check_tokens() {
         3
     );
     mint(api, "jwt", &["--audience", "billing", "--write", text(&place)]).refused("SGCL002");
+}
+
+#[test]
+fn spiffe_75_a_minted_wit_svid_is_proven_by_the_key_made_here_or_that_of_a_request_alone() {
+    use crate::program::Running;
+    use signet_crypto::KeyKind;
+    use signet_jose::PrivateJwk;
+    use signet_x509::make_csr;
+    let ports = ["--http-port", "0", "--agent-port", "0", "--metrics-port", "0"];
+    let mut dev = Running::start(&[["dev", "-o", "json", "--no-demo"].as_slice(), &ports].concat());
+    let ready: Value = serde_json::from_str(&dev.line()).unwrap();
+    let (api, socket) = (
+        ready["api"].as_str().unwrap(),
+        ready["workload_api"].as_str().unwrap(),
+    );
+    let proven = |token: &str, key: &PrivateJwk| {
+        let proof = signet_check::wit::make_proof(token, key, "https://orders.example", now()).unwrap();
+        run(&[
+            "svid",
+            "validate-wit",
+            "--socket",
+            socket,
+            "--audience",
+            "https://orders.example",
+            token,
+            &proof,
+        ])
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("svid");
+    let write = ["--write", text(&place)];
+    let done = mint(api, "wit", &[write.as_slice(), &["-o", "json"]].concat()).json();
+    assert_eq!(done["spiffe_id"], ID);
+    assert_eq!(
+        (mode(&place.join("svid.jwk")), mode(&place.join("svid.wit"))),
+        (0o600, 0o644)
+    );
+    let read = |name: &str| fs::read_to_string(place.join(name)).unwrap();
+    let key = PrivateJwk::parse(read("svid.jwk").as_bytes()).unwrap();
+    let checked = proven(&read("svid.wit"), &key);
+    assert!(checked.out.contains(ID), "{checked:?}");
+    mint(api, "wit", &write).refused("SGCL002");
+    let done = mint(api, "wit", &[write.as_slice(), &["--force"]].concat());
+    assert!(done.code == Some(0) && done.out.contains("svid.jwk"), "{done:?}");
+    assert!(
+        !done.out.contains("\"d\""),
+        "the key is in its file and nowhere else"
+    );
+
+    // A key that this command never had.
+    let own = LocalKey::generate(KeyKind::P384).unwrap();
+    let csr = dir.path().join("csr.pem");
+    fs::write(&csr, pem::encode_csr(&make_csr(&own, None, &[]).unwrap())).unwrap();
+    let done = mint(api, "wit", &["--csr", text(&csr)]);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    let own = PrivateJwk::new(own, signet_jose::JwsAlgorithm::Es384).unwrap();
+    let checked = proven(done.out.trim(), &own);
+    assert!(checked.out.contains(ID), "{checked:?}");
+    assert_eq!(
+        proven(done.out.trim(), &key).code,
+        Some(1),
+        "another key proves nothing"
+    );
+    fs::write(&csr, "nonsense").unwrap();
+    mint(api, "wit", &["--csr", text(&csr)]).refused("SGXC015");
 }
 
 #[test]

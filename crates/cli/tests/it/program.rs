@@ -105,6 +105,11 @@ impl Running {
         Self::of(command)
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line of standard output.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
@@ -115,6 +120,23 @@ impl Running {
     /// Sends `signal`.
     pub(crate) fn signal(&self, signal: Signal) {
         send(&self.child, signal).unwrap();
+    }
+
+    /// Waits until it has a handler of its own for `signal`.
+    pub(crate) fn await_caught(&mut self, signal: Signal) {
+        let status = format!("/proc/{}/status", self.pid());
+        let bit = 1_u64 << (signal.as_raw() - 1);
+        loop {
+            let status = std::fs::read_to_string(&status).unwrap();
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            // One that has ended shows no mask, or an empty one.
+            let mask = mask.map(|mask| u64::from_str_radix(mask.trim(), 16).unwrap());
+            if mask.unwrap_or_default() & bit != 0 {
+                return;
+            }
+            assert!(self.is_alive(), "it ended before it caught {signal:?}");
+            std::thread::yield_now();
+        }
     }
 
     /// Whether it has not ended.

@@ -185,7 +185,13 @@ impl Authority {
         slot: Slot,
         now: UnixTime,
     ) -> Result<Admitted<WitSvid>, IssueError> {
-        permit(decision, Action::ISSUE_WIT_SVID, &Resource::identity(&request.id))?;
+        // As with JWT-SVIDs.
+        let action = match decision.request().action {
+            Action::MINT_WIT_SVID => Action::MINT_WIT_SVID,
+            _ => Action::ISSUE_WIT_SVID,
+        };
+        permit(decision, action, &Resource::identity(&request.id))?;
+        check_reason(action, &request.context.reason)?;
         check_own(&request.id, self.trust_domain())?;
         Profile::Workload.check_id(&request.id)?;
         x509::check_identity(&request.csr, &request.id)?;

@@ -86,7 +86,12 @@ impl Profile {
 
 /// Refuses a credential that an operator asks for without a reason that fits into its record.
 pub(crate) fn check_reason(action: Action, reason: &str) -> Result<(), IssueError> {
-    if ![Action::MINT_X509_SVID, Action::MINT_JWT_SVID].contains(&action) {
+    let minted = [
+        Action::MINT_X509_SVID,
+        Action::MINT_JWT_SVID,
+        Action::MINT_WIT_SVID,
+    ];
+    if !minted.contains(&action) {
         return Ok(());
     }
     let fits = (1..=limits::REASON_BYTES_MAX).contains(&reason.len());

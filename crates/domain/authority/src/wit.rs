@@ -10,7 +10,7 @@ use signet_x509::Csr;
 /// A request for a WIT-SVID.
 #[derive(Clone, Debug)]
 pub struct WitRequest {
-    /// The identity, as the entry has it.
+    /// The identity, as the entry has it, or as an operator named it.
     pub id: SpiffeId,
     /// How long it is to live.
     pub ttl: Duration,

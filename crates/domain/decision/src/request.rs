@@ -63,6 +63,8 @@ impl Action {
     pub const MINT_X509_SVID: Self = Self::issue("mint.x509");
     /// A JWT-SVID for an identity that an operator names.
     pub const MINT_JWT_SVID: Self = Self::issue("mint.jwt");
+    /// A WIT-SVID for an identity that an operator names.
+    pub const MINT_WIT_SVID: Self = Self::issue("mint.wit");
 
     /// An action that only reads.
     #[must_use]

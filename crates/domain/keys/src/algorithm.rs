@@ -99,6 +99,15 @@ impl JwtAlgorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text)
     }
 
+    /// What `key` was made to sign tokens with; `None` for a key that this version makes none like.
+    #[must_use]
+    pub fn of(key: &crate::IssuingKey) -> Option<Self> {
+        let (jws, kind) = (key.jws_algorithm(), key.public_key().kind());
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.jws() == jws && algorithm.kind() == kind)
+    }
+
     /// The name that users write. RSA without a number has 2048 bits.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

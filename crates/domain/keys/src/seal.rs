@@ -2,9 +2,9 @@
 
 use crate::KeysError;
 use signet_crypto::{CryptoError, SealingKey, Secret};
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use signet_sys::files::{self, Readers};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -68,20 +68,10 @@ impl FileSeal {
         let refuse = |what| sealed_file(path, what);
         let key: Zeroizing<[u8; Self::KEY_BYTES]> =
             Zeroizing::new(signet_crypto::random().map_err(KeysError::Crypto)?);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|e| refuse(SealFileFault::Io(e)))?;
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+        files::write_new(path, &*key, Readers::Owner).map_err(|e| refuse(SealFileFault::Io(e)))?;
         // The name must survive a crash as well as the bytes: keys sealed under a lost key are lost.
-        let kept = file
-            .write_all(&*key)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| File::open(folder.unwrap_or(Path::new(".")))?.sync_all());
-        if let Err(error) = kept {
-            // Half a key would be in the way of the next attempt. Best effort: the first error is the one to tell.
+        if let Err(error) = files::sync_dir(files::folder(path)) {
+            // It would be in the way of the next attempt. Best effort: the first error is the one to tell.
             let _ = std::fs::remove_file(path);
             return Err(refuse(SealFileFault::Io(error)));
         }
@@ -95,19 +85,13 @@ impl FileSeal {
     /// others.
     pub fn open(path: &Path) -> Result<Self, KeysError> {
         let refuse = |what| sealed_file(path, what);
-        // No symbolic link: whoever may place one here could choose the key. Not blocking: a pipe would hang us.
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
-            .open(path)
-            .map_err(|e| refuse(SealFileFault::Io(e)))?;
+        let mut file = files::open_itself(path).map_err(|e| refuse(SealFileFault::Io(e)))?;
         // Of the open file, so that nobody can change it between the look and the use.
         let meta = file.metadata().map_err(|e| refuse(SealFileFault::Io(e)))?;
         if !meta.is_file() {
             return Err(refuse(SealFileFault::NotFile));
         }
-        let uid = rustix::process::geteuid().as_raw();
+        let uid = signet_sys::process::uid();
         if meta.uid() != uid {
             let owner = meta.uid();
             return Err(refuse(SealFileFault::Owner { owner, uid }));

@@ -1,5 +1,6 @@
 use crate::{IssueRecord, Record, RecordError, Slot};
-use signet_store::{BoxFuture, Index, Journal, JournalError};
+use bytes::Bytes;
+use signet_store::Journal;
 use std::sync::Arc;
 
 /// A credential that is signed but not recorded. Its bytes cannot be read; only [`Recorder::release`] opens it.
@@ -60,21 +61,32 @@ impl Recorder {
     /// [`RecordError::Journal`] when the record is not certainly durable; [`RecordError::Incomplete`]. The credential
     /// is dropped unread either way.
     pub async fn release<C>(&self, unrecorded: Unrecorded<C>) -> Result<C, RecordError> {
-        let appended = self.append(&unrecorded.record)?;
-        appended.await.map_err(RecordError::Journal)?;
+        let record = encoded(&unrecorded.record)?;
+        self.journal.append(record).await.map_err(RecordError::Journal)?;
         Ok(unrecorded.credential)
     }
 
     /// Records many credentials in as few flushes as the journal can, and hands out each whose record is durable.
     /// The answers stand in the order of `unrecorded`.
     pub async fn release_all<C>(&self, unrecorded: Vec<Unrecorded<C>>) -> Vec<Result<C, RecordError>> {
+        let (mut records, mut closed) = (
+            Vec::with_capacity(unrecorded.len()),
+            Vec::with_capacity(unrecorded.len()),
+        );
+        for Unrecorded { credential, record } in unrecorded {
+            let encoded = encoded(&record).map(|record| records.push(record));
+            closed.push((encoded, credential));
+        }
         // All are under way before the first is waited for.
-        let appends: Vec<_> = unrecorded
-            .into_iter()
-            .map(|one| (self.append(&one.record), one.credential))
-            .collect();
-        let mut released = Vec::with_capacity(appends.len());
-        for (append, credential) in appends {
+        let mut appends = self.journal.append_all(records).into_iter();
+        let mut released = Vec::with_capacity(closed.len());
+        for (encoded, credential) in closed {
+            // What was not appended has no answer in the journal's list; what was has one, or was not recorded.
+            let append = encoded.and_then(|()| {
+                appends.next().ok_or(RecordError::Incomplete {
+                    field: "answer from the journal",
+                })
+            });
             released.push(match append {
                 Ok(append) => append.await.map(|_| credential).map_err(RecordError::Journal),
                 Err(error) => Err(error),
@@ -82,17 +94,15 @@ impl Recorder {
         }
         released
     }
+}
 
-    fn append(
-        &self,
-        record: &IssueRecord,
-    ) -> Result<BoxFuture<'_, Result<Index, JournalError>>, RecordError> {
-        let incomplete = |field| Err(RecordError::Incomplete { field });
-        match record {
-            _ if record.identifier.len() != 16 => incomplete("identifier"),
-            _ if record.subject.is_empty() => incomplete("subject"),
-            _ if record.kind == 0 => incomplete("kind"),
-            _ => Ok(self.journal.append(Record::encode_issue(record))),
-        }
+/// The bytes of a record that says what one must.
+fn encoded(record: &IssueRecord) -> Result<Bytes, RecordError> {
+    let incomplete = |field| Err(RecordError::Incomplete { field });
+    match record {
+        _ if record.identifier.len() != 16 => incomplete("identifier"),
+        _ if record.subject.is_empty() => incomplete("subject"),
+        _ if record.kind == 0 => incomplete("kind"),
+        _ => Ok(Record::encode_issue(record)),
     }
 }

@@ -1,5 +1,7 @@
 //! Entries created, updated and deleted in one commit, or none of them.
 
+use crate::ledger::Noted;
+use crate::orphans::still_orphaned;
 use crate::plan::same_but_seq;
 use crate::registry::{distinct, entry_key, free_to_say, no_nodes, put_entry};
 use crate::state::{ENTRY, SCHEMA};
@@ -37,6 +39,8 @@ pub struct EntryDeletion {
     pub id: EntryId,
     /// The change that touched it last when this was planned.
     pub seq: Seq,
+    /// Goes only if it is still orphaned, by the rule of so many days, when the commit is handed over.
+    pub orphaned_days: Option<u16>,
 }
 
 /// What one commit did.
@@ -55,8 +59,8 @@ impl Registry {
     /// with it left it. In lists of problems the drafts of `create` are counted first, those of `update` after them.
     ///
     /// # Errors
-    /// [`RegistryError::EntryOutdated`] where somebody was faster; [`RegistryError::EntryRepeated`]; otherwise as
-    /// [`Registry::create`].
+    /// [`RegistryError::EntryOutdated`] where somebody was faster; [`RegistryError::EntryNeeded`] where an entry is to go as
+    /// an orphan and is none any more; [`RegistryError::EntryRepeated`]; otherwise as [`Registry::create`].
     pub async fn apply(&self, changes: &EntryChanges, origin: Origin) -> Result<Applied, RegistryError> {
         let EntryChanges {
             create,
@@ -88,15 +92,20 @@ impl Registry {
         self.read(|state| free_to_say(state, &entries, &leaving, origin.when))?;
         let batch = batch_of(&entries, changes, origin);
         let landed = |state: &RegistryState| {
-            let stands = |entry: &Entry| state.entry(entry.id).is_some_and(|now| same_but_seq(now, entry));
-            entries.iter().all(stands) && delete.iter().all(|gone| state.entry(gone.id).is_none())
+            let stands = |entry: &Entry| state.entry(entry.id).is_some_and(|now| same_but_seq(&now, entry));
+            entries.iter().all(stands) && delete.iter().all(|gone| !state.has_entry(gone.id))
         };
-        self.settle(batch, landed)
+        let now = batch.origin.when;
+        let holds = |state: &RegistryState, noted: &Noted| {
+            let mut delete = delete.iter();
+            delete.try_for_each(|gone| still_orphaned(state, noted, gone, now))
+        };
+        self.settle_while(batch, holds, landed)
             .await
             .map_err(|error| self.whose(error, changes))?;
         // Another call may have changed some again already; what this one made is returned all the same.
         let mut made: Vec<_> = self.read(|state| {
-            let now = |entry: Entry| state.entry(entry.id).cloned().unwrap_or_else(|| Arc::new(entry));
+            let now = |entry: Entry| state.entry(entry.id).unwrap_or_else(|| Arc::new(entry));
             entries.into_iter().map(now).collect()
         });
         let updated = made.split_off(create.len());
@@ -162,7 +171,7 @@ fn named(changes: &EntryChanges) -> Result<HashSet<EntryId>, RegistryError> {
 }
 
 /// The entry `id`, if the change `seq` is still the last that touched it.
-fn current(state: &RegistryState, id: EntryId, seq: Seq) -> Result<&Arc<Entry>, RegistryError> {
+fn current(state: &RegistryState, id: EntryId, seq: Seq) -> Result<Arc<Entry>, RegistryError> {
     let outdated = RegistryError::EntryOutdated { id };
     state.entry(id).filter(|entry| entry.seq == seq).ok_or(outdated)
 }

@@ -1,17 +1,18 @@
 use crate::{EntryId, records};
 use core::time::Duration;
 use prost::Message;
-use signet_id::{Selector, SpiffeId, TrustDomain};
+use signet_id::{IdPattern, Selector, SpiffeId, TrustDomain};
 use signet_store::Seq;
 use signet_time::{UnixTime, format_duration};
 
-/// A workload that has all of `selectors`, on the node `parent_id` or any, may have `spiffe_id`.
+/// A workload that has all of `selectors`, on the node `parent_id` or any, may have `spiffe_id`, or what that gives with its
+/// facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its name.
     pub id: EntryId,
-    /// The identity it gives.
-    pub spiffe_id: SpiffeId,
+    /// The identity it gives, or a template of identities.
+    pub spiffe_id: IdPattern,
     /// The node it holds on; `None` means every node.
     pub parent_id: Option<SpiffeId>,
     /// What the workload must show, all of them. Sorted, unique, at least one.
@@ -92,14 +93,21 @@ impl Entry {
     }
 
     pub(crate) fn to_body(&self) -> bytes::Bytes {
+        let parent_id = self.parent_id.as_ref().map(SpiffeId::to_string);
         let record = records::Entry {
             spiffe_id: self.spiffe_id.to_string(),
-            parent_id: self
-                .parent_id
-                .as_ref()
-                .map(SpiffeId::to_string)
-                .unwrap_or_default(),
+            parent_id: parent_id.unwrap_or_default(),
             selectors: self.selectors.iter().map(Selector::to_string).collect(),
+            expires_at_ms: self.expires_at.map_or(0, UnixTime::as_millis),
+            created_at_ms: self.created_at.as_millis(),
+            ..self.to_details()
+        };
+        record.encode_to_vec().into()
+    }
+
+    /// The record without what is mostly an entry's own: identity, parent, selectors and times.
+    pub(crate) fn to_details(&self) -> records::Entry {
+        records::Entry {
             x509_ttl_ms: millis(self.x509_ttl),
             jwt_ttl_ms: millis(self.jwt_ttl),
             dns_names: self.dns_names.clone(),
@@ -107,22 +115,23 @@ impl Entry {
             owner: self.owner.clone(),
             federates_with: self.federates_with.iter().map(TrustDomain::to_string).collect(),
             jwt_audiences: self.jwt_audiences.clone(),
-            expires_at_ms: self.expires_at.map_or(0, UnixTime::as_millis),
-            created_at_ms: self.created_at.as_millis(),
-        };
-        record.encode_to_vec().into()
+            ..records::Entry::default()
+        }
     }
 
     /// The entry in a record; `None` where the record is not one that we would have written.
     pub(crate) fn from_body(key: &[u8], seq: Seq, body: &[u8]) -> Option<Self> {
-        let record = records::Entry::decode(body).ok()?;
+        Self::from_record(EntryId::from_slice(key)?, seq, records::Entry::decode(body).ok()?)
+    }
+
+    pub(crate) fn from_record(id: EntryId, seq: Seq, record: records::Entry) -> Option<Self> {
         let parent_id = match record.parent_id.as_str() {
             "" => None,
             id => Some(SpiffeId::parse(id).ok()?),
         };
         Some(Self {
-            id: EntryId::from_slice(key)?,
-            spiffe_id: SpiffeId::parse(&record.spiffe_id).ok()?,
+            id,
+            spiffe_id: IdPattern::parse(&record.spiffe_id).ok()?,
             parent_id,
             selectors: parse_all(&record.selectors, Selector::parse)?,
             x509_ttl: Duration::from_millis(record.x509_ttl_ms),

@@ -1,4 +1,5 @@
 use core::fmt;
+use signet_time::UnixTime;
 
 /// The name of an entry: 16 bytes, shown as 32 lower-case hex digits.
 ///
@@ -30,6 +31,12 @@ impl EntryId {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         hex16(text).map(Self)
+    }
+
+    /// The time in it.
+    pub(crate) fn created_at(self) -> UnixTime {
+        let [a, b, c, d, e, f, ..] = self.0;
+        UnixTime::from_millis(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 
     /// The bytes.
@@ -69,6 +76,7 @@ mod tests {
         let id = EntryId::new(1_795_371_619_000, 7, [0xab; 8]);
         assert_eq!(EntryId::parse(&id.to_string()), Some(id));
         assert_eq!(EntryId::from_slice(id.as_bytes()), Some(id));
+        assert_eq!(id.created_at(), UnixTime::from_millis(1_795_371_619_000));
         let text = id.to_string();
         for bad in [
             "",

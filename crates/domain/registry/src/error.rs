@@ -1,4 +1,4 @@
-use crate::{EntryId, Problem};
+use crate::{ClaimError, EntryId, Problem};
 use signet_crypto::CryptoError;
 use signet_fault::{Coded, Entry as Code, remedy_of};
 use signet_id::SpiffeId;
@@ -60,6 +60,12 @@ pub enum RegistryError {
         /// Its name.
         id: EntryId,
     },
+    /// An entry is to go as an orphan, and is none any more.
+    #[error("entry `{id}` is not orphaned any more, nothing was applied")]
+    EntryNeeded {
+        /// Its name.
+        id: EntryId,
+    },
     /// One call updates or deletes an entry twice.
     #[error("entry `{id}` is named twice in one call")]
     EntryRepeated {
@@ -81,6 +87,12 @@ pub enum RegistryError {
     /// It changed since it was read.
     #[error("it changed meanwhile")]
     Changed,
+    /// There are so many templates already.
+    #[error("at most {max} entries are templates")]
+    Templates {
+        /// The bound.
+        max: usize,
+    },
     /// No such node.
     #[error("no node `{id}`")]
     NodeUnknown {
@@ -188,6 +200,9 @@ register! {
     "SGRG020" "node: unknown, or by another key" "join the node with a new join string; a node is forgotten when it is evicted, or 30 days after its last svid ended"
     "SGRG021" "entry: changed since the plan" "plan again and look at what differs now"
     "SGRG022" "entry: named twice" "name each entry once among the updates and deletions of one call"
+    "SGRG023" "entries: too many templates" "put together templates that differ in their selectors alone, or write the identities out"
+    "SGRG024" "agent: facts or identity that the entry does not give" "just after the entry was changed, its node has not heard of it yet: nothing to do; else look at it with `signet entry show`: an agent that asks so by itself is defective or hostile"
+    "SGRG025" "entry: not orphaned any more" "list the orphaned entries again: something was signed for this one since, or its node is back"
 }
 
 impl Coded for RegistryError {
@@ -215,7 +230,19 @@ impl Coded for RegistryError {
             Self::NodeKeyUnknown { .. } => "SGRG020",
             Self::EntryOutdated { .. } => "SGRG021",
             Self::EntryRepeated { .. } => "SGRG022",
+            Self::Templates { .. } => "SGRG023",
+            Self::EntryNeeded { .. } => "SGRG025",
         }
+    }
+
+    fn remedy(&self) -> Cow<'static, str> {
+        remedy_of(REGISTER, self.code())
+    }
+}
+
+impl Coded for ClaimError {
+    fn code(&self) -> &'static str {
+        "SGRG024"
     }
 
     fn remedy(&self) -> Cow<'static, str> {

@@ -4,8 +4,8 @@ use crate::registry::{ATTEMPTS, entry_key};
 use crate::state::{ENTRY, JOIN_TOKEN, NODE, SCHEMA};
 use crate::validate::workload_id;
 use crate::{
-    JoinToken, JoinTokenSecret, Node, NodeSvid, Problem, Registry, RegistryError, RegistryState, TokenId,
-    limits,
+    JoinToken, JoinTokenSecret, Node, NodeSvid, Problem, Registry, RegistryError, RegistryState, Step,
+    TokenId, limits,
 };
 use bytes::Bytes;
 use core::time::Duration;
@@ -162,6 +162,7 @@ impl Registry {
             attested_at: now,
             svid: None,
             banned: None,
+            renewals: known.map(|node| node.renewals).unwrap_or_default(),
             seq: signet_store::Seq::ZERO,
         };
         let bound = JoinToken {
@@ -212,6 +213,7 @@ impl Registry {
                 attested_at: now,
                 svid: None,
                 banned: None,
+                renewals: known.as_ref().map(|node| node.renewals).unwrap_or_default(),
                 seq: signet_store::Seq::ZERO,
             };
             let batch = Batch::new(Origin::new(id.as_str(), why, now))
@@ -253,7 +255,7 @@ impl Registry {
     }
 
     /// Remembers the newest SVID of a node and the key it was issued for, on condition that the node is still the
-    /// one that attested itself at `attested_at`: what was begun for a node that was evicted meanwhile, and joined
+    /// one that attested itself at `issue.attested_at`: what was begun for a node that was evicted meanwhile, and joined
     /// with another key, changes nothing of the new one.
     ///
     /// # Errors
@@ -262,22 +264,25 @@ impl Registry {
     pub async fn record_node_svid(
         &self,
         id: &SpiffeId,
-        attested_at: UnixTime,
-        key: &PublicKey,
-        svid: NodeSvid,
+        issue: NodeIssue<'_>,
         now: UnixTime,
     ) -> Result<Arc<Node>, RegistryError> {
-        let public_key_sha256 = key.fingerprint();
+        let public_key_sha256 = issue.key.fingerprint();
+        let epoch = self
+            .read(|state| state.recent().place())
+            .map(|place| place.epoch)
+            .unwrap_or_default();
         let change = |node: &Node| {
             if node.banned.is_some() {
                 return Err(RegistryError::NodeBanned { id: id.clone() });
             }
-            if node.attested_at != attested_at {
+            if node.attested_at != issue.attested_at {
                 return Err(RegistryError::NodeKeyUnknown { id: id.clone() });
             }
             Ok(Node {
                 public_key_sha256,
-                svid: Some(svid.clone()),
+                svid: Some(issue.svid.clone()),
+                renewals: node.renewals.after(issue.step, epoch, now),
                 ..node.clone()
             })
         };
@@ -392,12 +397,12 @@ impl Registry {
     pub async fn sweep(&self, now: UnixTime) -> Result<usize, RegistryError> {
         let mut batch = Batch::new(Origin::new("system", "expired", now));
         self.read(|state| {
-            let entries = state.entries().filter(|entry| !entry.is_live_at(now));
+            let entries = state.entries_over(now).into_iter();
             let tokens = state.token_hashes().filter(|(_, token)| now >= token.expires_at);
             let nodes = state.nodes();
             let nodes = nodes.iter().filter(|node| is_gone(node, now));
             let gone = entries
-                .map(|entry| (ENTRY, entry_key(entry.id), entry.seq))
+                .map(|(id, seq)| (ENTRY, entry_key(id), seq))
                 .chain(tokens.map(|(hash, token)| (JOIN_TOKEN, token_key(hash), token.seq)))
                 .chain(nodes.map(|node| (NODE, Node::key(&node.id), node.seq)));
             for (kind, key, seq) in gone.take(limits::ENTRIES_PER_COMMIT_MAX) {
@@ -412,6 +417,19 @@ impl Registry {
         }
         Ok(count)
     }
+}
+
+/// An SVID that is on its way to a node.
+#[derive(Clone, Debug)]
+pub struct NodeIssue<'a> {
+    /// When the node that it is for attested itself.
+    pub attested_at: UnixTime,
+    /// What the certificate is for.
+    pub key: &'a PublicKey,
+    /// What is remembered of it.
+    pub svid: NodeSvid,
+    /// How it follows on the one before.
+    pub step: Step,
 }
 
 /// How long a node is remembered after its last SVID ended.

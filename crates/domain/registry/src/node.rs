@@ -1,4 +1,5 @@
-use crate::{TokenId, records};
+use crate::renewals::Mark;
+use crate::{Renewals, TokenId, records};
 use bytes::Bytes;
 use prost::Message;
 use signet_crypto::digest;
@@ -23,6 +24,8 @@ pub struct Node {
     pub svid: Option<NodeSvid>,
     /// Since when and why it is banned.
     pub banned: Option<(UnixTime, String)>,
+    /// How often it renewed its identity, and whether somebody else did.
+    pub renewals: Renewals,
     /// The change that last touched it.
     pub seq: Seq,
 }
@@ -44,6 +47,11 @@ impl Node {
 
     pub(crate) fn to_body(&self) -> Bytes {
         let (banned_at, ban_reason) = self.banned.clone().unwrap_or_default();
+        let renewals = self.renewals;
+        let (mark, epoch) = renewals
+            .mark
+            .map(|(mark, epoch)| (Bytes::copy_from_slice(&mark), Bytes::copy_from_slice(&epoch)))
+            .unwrap_or_default();
         let record = records::Node {
             spiffe_id: self.id.to_string(),
             public_key_sha256: Bytes::copy_from_slice(&self.public_key_sha256),
@@ -58,6 +66,11 @@ impl Node {
                 .unwrap_or_default(),
             banned_at_ms: banned_at.as_millis(),
             ban_reason,
+            renewals: renewals.count,
+            renewal_mark: mark,
+            renewal_epoch: epoch,
+            copies: renewals.copies,
+            copied_at_ms: renewals.copied_at.map_or(0, UnixTime::as_millis),
         };
         record.encode_to_vec().into()
     }
@@ -85,7 +98,22 @@ impl Node {
             attested_at: at(record.attested_at_ms),
             svid,
             banned: (record.banned_at_ms != 0).then(|| (at(record.banned_at_ms), record.ban_reason)),
+            renewals: Renewals {
+                count: record.renewals,
+                mark: mark(&record.renewal_mark, &record.renewal_epoch)?,
+                copies: record.copies,
+                copied_at: (record.copied_at_ms != 0).then(|| at(record.copied_at_ms)),
+            },
             seq,
         })
     }
+}
+
+/// A mark with its epoch, if there is one; `None` for what is neither.
+#[expect(clippy::option_option, reason = "the outer one is the record's form")]
+fn mark(mark: &[u8], epoch: &[u8]) -> Option<Option<(Mark, [u8; 16])>> {
+    if mark.is_empty() && epoch.is_empty() {
+        return Some(None);
+    }
+    Some(Some((mark.try_into().ok()?, epoch.try_into().ok()?)))
 }

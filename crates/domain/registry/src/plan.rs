@@ -1,7 +1,11 @@
 //! What would have to change for the registry to say what a list says. Nothing is changed here.
 
+use crate::registry::node_among;
 use crate::state::Saying;
-use crate::{Entry, EntryProblems, NewEntry, Problem, Registry, RegistryError, RegistryState, limits};
+use crate::{
+    Entry, EntryDeletion, EntryProblems, NewEntry, Problem, Registry, RegistryError, RegistryState, limits,
+};
+use signet_id::IdPattern;
 use signet_store::Seq;
 use signet_time::UnixTime;
 use std::collections::{HashMap, HashSet};
@@ -19,8 +23,8 @@ pub struct EntryPlan {
     pub update: Vec<PlannedUpdate>,
     /// The drafts that an entry says in all details, and that entry.
     pub unchanged: Vec<(usize, Arc<Entry>)>,
-    /// The entries that no draft says, oldest first.
-    pub unlisted: Vec<Arc<Entry>>,
+    /// The entries that no draft says, oldest first: what would delete them. There may be very many.
+    pub unlisted: Vec<EntryDeletion>,
 }
 
 /// An entry and what a draft makes of it.
@@ -51,8 +55,7 @@ impl Registry {
         }
         // Everything that takes time is done before the state is held: writers wait for it.
         let entries = self.checked(drafts, now)?;
-        let sayings: Vec<_> = entries.iter().map(Saying::of).collect();
-        Ok(self.read(|state| compare(state, entries, &sayings)))
+        Ok(self.read(|state| compare(state, entries)))
     }
 
     /// Everything that keeps `drafts` from being entries side by side: what is wrong with each, which of them say what
@@ -78,8 +81,15 @@ impl Registry {
         self.read(|state| {
             let taken = state.identities_of_nodes(now);
             for (index, id) in &good {
-                if let Some(problems) = found.get_mut(*index).filter(|_| taken.contains(id)) {
-                    problems.push(Problem::new("spiffe_id", "is a node's identity"));
+                let Some(node) = node_among(&taken, id) else {
+                    continue;
+                };
+                if let Some(problems) = found.get_mut(*index) {
+                    let message = match id {
+                        IdPattern::One(_) => "is a node's identity".to_owned(),
+                        IdPattern::Template(_) => format!("could give `{node}`, which is a node's identity"),
+                    };
+                    problems.push(Problem::new("spiffe_id", message));
                 }
             }
         });
@@ -91,11 +101,11 @@ impl Registry {
     }
 }
 
-fn compare(state: &RegistryState, entries: Vec<Entry>, sayings: &[Saying]) -> EntryPlan {
+fn compare(state: &RegistryState, entries: Vec<Entry>) -> EntryPlan {
     let mut plan = EntryPlan::default();
     let mut listed = HashSet::with_capacity(entries.len());
-    for (index, (entry, saying)) in entries.into_iter().zip(sayings).enumerate() {
-        let said = state.said_by(saying);
+    for (index, entry) in entries.into_iter().enumerate() {
+        let said = state.said_by(&entry);
         let Some(old) = said.and_then(|id| state.entry(id)) else {
             plan.create.push((index, entry));
             continue;
@@ -107,15 +117,20 @@ fn compare(state: &RegistryState, entries: Vec<Entry>, sayings: &[Saying]) -> En
             seq: Seq::ZERO,
             ..entry
         };
-        if same_but_seq(old, &new) {
-            plan.unchanged.push((index, Arc::clone(old)));
+        if same_but_seq(&old, &new) {
+            plan.unchanged.push((index, old));
         } else {
-            let old = Arc::clone(old);
             plan.update.push(PlannedUpdate { index, old, new });
         }
     }
-    let unlisted = state.entries().filter(|entry| !listed.contains(&entry.id));
-    plan.unlisted = unlisted.cloned().collect();
+    let unlisted = state.names().filter(|(id, _)| !listed.contains(id));
+    plan.unlisted = unlisted
+        .map(|(id, seq)| EntryDeletion {
+            id,
+            seq,
+            orphaned_days: None,
+        })
+        .collect();
     plan
 }
 

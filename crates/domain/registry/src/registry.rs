@@ -1,8 +1,9 @@
+use crate::ledger::{Ledger, Noted};
 use crate::plan::same_but_seq;
 use crate::state::{ENTRY, NODE, SCHEMA, Saying};
 use crate::{Entry, EntryId, EntryProblems, NewEntry, Node, RegistryError, RegistryState, limits};
 use bytes::Bytes;
-use signet_id::{SpiffeId, TrustDomain};
+use signet_id::{IdPattern, SpiffeId, TrustDomain};
 use signet_store::follow::Followed;
 use signet_store::{Batch, Change, ChangeLog, CommitError, Expect, Origin, Seq};
 use signet_time::UnixTime;
@@ -16,6 +17,7 @@ pub struct Registry {
     ids: Mutex<IdSource>,
     /// What is being created by calls that have not finished, so that two calls at once do not say the same.
     creating: Mutex<HashSet<Saying>>,
+    ledger: Ledger,
 }
 
 impl Registry {
@@ -32,6 +34,7 @@ impl Registry {
             followed,
             ids: Mutex::default(),
             creating: Mutex::default(),
+            ledger: Ledger::default(),
         })
     }
 
@@ -80,12 +83,11 @@ impl Registry {
         }
         batch.expect.extend(no_nodes(&entries));
         let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
-        self.settle(batch, |state| ids.iter().all(|id| state.entry(*id).is_some()))
+        self.settle(batch, |state| ids.iter().all(|id| state.has_entry(*id)))
             .await?;
         // Another call may have deleted some again already; what was created is returned all the same.
-        let seq_of = |state: &RegistryState, entry: Entry| {
-            state.entry(entry.id).cloned().unwrap_or_else(|| Arc::new(entry))
-        };
+        let seq_of =
+            |state: &RegistryState, entry: Entry| state.entry(entry.id).unwrap_or_else(|| Arc::new(entry));
         Ok(self.read(|state| entries.into_iter().map(|entry| seq_of(state, entry)).collect()))
     }
 
@@ -113,10 +115,10 @@ impl Registry {
         batch.changes.extend(entries.iter().map(put_entry));
         self.settle(batch, |state| {
             let stands = |now: &Arc<Entry>| entries.iter().all(|entry| same_but_seq(now, entry));
-            state.entry(id).is_some_and(stands)
+            state.entry(id).as_ref().is_some_and(stands)
         })
         .await?;
-        self.read(|state| state.entry(id).cloned())
+        self.read(|state| state.entry(id))
             .ok_or(RegistryError::EntryUnknown { id })
     }
 
@@ -134,12 +136,16 @@ impl Registry {
         let batch = Batch::new(origin)
             .with(Change::delete(ENTRY, SCHEMA, entry_key(id)))
             .expecting(Expect::at(ENTRY, entry_key(id), old.seq));
-        self.settle(batch, |state| state.entry(id).is_none()).await
+        self.settle(batch, |state| !state.has_entry(id)).await
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     fn entry_at(&self, id: EntryId, expected: Option<Seq>) -> Result<Arc<Entry>, RegistryError> {
         let entry = self
-            .read(|state| state.entry(id).cloned())
+            .read(|state| state.entry(id))
             .ok_or(RegistryError::EntryUnknown { id })?;
         if expected.is_some_and(|seq| seq != entry.seq) {
             return Err(RegistryError::Changed);
@@ -170,9 +176,28 @@ impl Registry {
         batch: Batch,
         landed: impl Fn(&RegistryState) -> bool,
     ) -> Result<(), RegistryError> {
+        self.settle_while(batch, |_, _| Ok(()), landed).await
+    }
+
+    /// As [`settle`](Self::settle), and offers the batch only while `holds`: what it sees is so when the commit is handed
+    /// over, because nobody moves the state or notes a use in between.
+    pub(crate) async fn settle_while(
+        &self,
+        batch: Batch,
+        holds: impl Fn(&RegistryState, &Noted) -> Result<(), RegistryError>,
+        landed: impl Fn(&RegistryState) -> bool,
+    ) -> Result<(), RegistryError> {
         let mut unanswered = None;
         for _ in 0..ATTEMPTS {
-            match self.followed.log().commit(batch.clone()).await {
+            let offered = self.read(|state| {
+                let noted = self.noted();
+                holds(state, &noted).map(|()| self.followed.log().commit(batch.clone()))
+            });
+            let offered = match offered {
+                Ok(offered) => offered,
+                Err(e) => return Err(unanswered.map_or(e, RegistryError::Unknown)),
+            };
+            match offered.await {
                 Ok(_) => return self.catch_up().await,
                 Err(e @ CommitError::Unknown(_)) => {
                     self.catch_up().await?;
@@ -268,7 +293,7 @@ impl Drop for Claim<'_> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -282,7 +307,8 @@ pub(crate) fn put_entry(entry: &Entry) -> Change {
 
 /// No identity of `entries` may be a node's when they are committed.
 pub(crate) fn no_nodes(entries: &[Entry]) -> impl Iterator<Item = Expect> {
-    let ids: BTreeSet<&SpiffeId> = entries.iter().map(|entry| &entry.spiffe_id).collect();
+    // Which identities a template gives, nobody can list; nodes win over them when something is to be signed.
+    let ids: BTreeSet<&SpiffeId> = entries.iter().filter_map(|entry| entry.spiffe_id.one()).collect();
     ids.into_iter().map(|id| Expect::absent(NODE, Node::key(id)))
 }
 
@@ -296,6 +322,14 @@ pub(crate) fn distinct(entries: &[Entry]) -> Result<Vec<Saying>, RegistryError> 
     Ok(seen.into_keys().collect())
 }
 
+/// The first of the identities `taken` that `pattern` gives or could give.
+pub(crate) fn node_among<'t>(taken: &HashSet<&'t SpiffeId>, pattern: &IdPattern) -> Option<&'t SpiffeId> {
+    match pattern {
+        IdPattern::One(id) => taken.get(id).copied(),
+        IdPattern::Template(template) => taken.iter().copied().find(|id| template.could_give(id)),
+    }
+}
+
 /// Whether `state` has room for `entries`: nobody says the same, and no node has an identity of theirs. What the
 /// entries `leaving` say is free: the same commit deletes them or gives them something else to say.
 pub(crate) fn free_to_say(
@@ -305,12 +339,17 @@ pub(crate) fn free_to_say(
     now: UnixTime,
 ) -> Result<(), RegistryError> {
     let taken = state.identities_of_nodes(now);
+    let is_new = |entry: &&Entry| entry.spiffe_id.template().is_some() && !state.is_template(entry.id);
+    let new = entries.iter().filter(is_new).count();
+    let max = limits::TEMPLATES_MAX;
+    if new > 0 && state.template_count() + new > max {
+        return Err(RegistryError::Templates { max });
+    }
     for (index, entry) in entries.iter().enumerate() {
-        if taken.contains(&entry.spiffe_id) {
-            let id = entry.spiffe_id.clone();
-            return Err(RegistryError::IdentityOfNode { id });
+        if let Some(id) = node_among(&taken, &entry.spiffe_id) {
+            return Err(RegistryError::IdentityOfNode { id: id.clone() });
         }
-        match state.said_by(&Saying::of(entry)) {
+        match state.said_by(entry) {
             Some(existing) if existing != entry.id && !leaving.contains(&existing) => {
                 return Err(RegistryError::EntryExists { index, existing });
             }

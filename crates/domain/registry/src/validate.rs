@@ -3,7 +3,7 @@
 use crate::entry::{Entry, NewEntry};
 use crate::{EntryId, Problem};
 use core::time::Duration;
-use signet_id::{Fact, Selector, SpiffeId, TrustDomain};
+use signet_id::{Fact, IdPattern, IdTemplate, Selector, SpiffeId, TrustDomain};
 use signet_store::Seq;
 use signet_time::{UnixTime, format_duration, parse_duration};
 use std::collections::BTreeSet;
@@ -14,6 +14,8 @@ pub mod limits {
 
     /// Entries in one commit.
     pub const ENTRIES_PER_COMMIT_MAX: usize = 10_000;
+    /// Entries that are templates, in one trust domain: each is compared with the name of every node that joins.
+    pub const TEMPLATES_MAX: usize = 1_000;
     /// Selectors of one entry. The agent compares them one by one for every caller.
     pub const SELECTORS_MAX: usize = 32;
     /// DNS names of one entry: they all stand in each certificate.
@@ -66,7 +68,7 @@ impl NewEntry {
             own,
             problems: Vec::new(),
         };
-        let spiffe_id = reader.workload_id("spiffe_id", &self.spiffe_id);
+        let spiffe_id = reader.given_id("spiffe_id", &self.spiffe_id);
         let parent_id = self.parent_id.as_deref().map(|id| reader.node_id(id));
         let entry = Entry {
             id: EntryId::from_bytes([0; 16]),
@@ -92,7 +94,7 @@ impl NewEntry {
             created_at: now,
             seq: Seq(0),
             // What could not be read left a problem behind, so these stand-ins are never returned.
-            spiffe_id: spiffe_id.unwrap_or_else(|| own_id(own)),
+            spiffe_id: spiffe_id.unwrap_or_else(|| own_id(own).into()),
             parent_id: parent_id.map(|id| id.unwrap_or_else(|| own_id(own))),
         };
         if reader.problems.is_empty() {
@@ -107,22 +109,38 @@ impl NewEntry {
 pub(crate) fn workload_id(field: &str, text: &str, own: &TrustDomain) -> Result<SpiffeId, Problem> {
     let id = own_path(field, text, own)?;
     if id.is_reserved() {
-        return Err(Problem::new(
-            field,
-            "paths below `/signet` are kept for our own processes",
-        ));
+        return Err(reserved(field));
     }
     Ok(id)
+}
+
+/// Checks a template as [`workload_id`] checks an identity, and that it is bound to what is proved.
+fn own_template(field: &str, template: IdTemplate, own: &TrustDomain) -> Result<IdTemplate, Problem> {
+    if template.trust_domain() != own {
+        return Err(other_domain(field, template.trust_domain(), own));
+    }
+    if template.is_reserved() {
+        return Err(reserved(field));
+    }
+    template.check_bound().map_err(|e| Problem::new(field, e))?;
+    Ok(template)
+}
+
+fn reserved(field: &str) -> Problem {
+    Problem::new(field, "paths below `/signet` are kept for our own processes")
+}
+
+fn other_domain(field: &str, named: &TrustDomain, own: &TrustDomain) -> Problem {
+    Problem::new(
+        field,
+        format_args!("the trust domain is `{named}`, this server's is `{own}`"),
+    )
 }
 
 fn own_path(field: &str, text: &str, own: &TrustDomain) -> Result<SpiffeId, Problem> {
     let id = SpiffeId::parse(text).map_err(|e| Problem::new(field, e))?;
     if id.trust_domain() != own {
-        let message = format!(
-            "the trust domain is `{}`, this server's is `{own}`",
-            id.trust_domain()
-        );
-        return Err(Problem::new(field, message));
+        return Err(other_domain(field, id.trust_domain(), own));
     }
     if !id.has_path() {
         return Err(Problem::new(
@@ -150,8 +168,14 @@ impl Reader<'_> {
         outcome.map_err(|problem| self.problems.push(problem)).ok()
     }
 
-    fn workload_id(&mut self, field: &str, text: &str) -> Option<SpiffeId> {
-        let outcome = workload_id(field, text, self.own);
+    fn given_id(&mut self, field: &str, text: &str) -> Option<IdPattern> {
+        let outcome = match IdPattern::parse(text) {
+            Ok(IdPattern::Template(template)) => {
+                own_template(field, template, self.own).map(IdPattern::Template)
+            }
+            Err(error) if text.contains(['{', '}']) => Err(Problem::new(field, error)),
+            _ => workload_id(field, text, self.own).map(IdPattern::One),
+        };
         self.keep(outcome)
     }
 

@@ -34,6 +34,8 @@ impl fmt::Display for Seq {
 /// | 1 | registration entry | registry |
 /// | 2 | node | registry |
 /// | 3 | join token | registry |
+/// | 4 | when entries were used last | registry |
+/// | 5 | since when uses are watched | registry |
 /// | 16 | sealed key | keys |
 /// | 17 | key state | keys |
 /// | 18 | trust bundle meta | keys |
@@ -277,12 +279,18 @@ impl Row {
     /// The change that would write this row.
     #[must_use]
     pub fn to_change(&self) -> Change {
+        self.clone().into_change()
+    }
+
+    /// The change that would write this row.
+    #[must_use]
+    pub fn into_change(self) -> Change {
         Change {
             kind: self.kind,
             schema: self.schema,
             must_understand: self.must_understand,
-            key: self.key.clone(),
-            body: Some(self.body.clone()),
+            key: self.key,
+            body: Some(self.body),
         }
     }
 }

@@ -306,6 +306,26 @@ pub const REGISTER: &[Entry] = &[
         meaning: "the change log was altered where it is kept",
         remedy: "stop writing, keep a copy of the data directory, find out who wrote to it, and restore the last backup",
     },
+    Entry {
+        code: "SGST009",
+        meaning: "backup: another file",
+        remedy: "name a file that `signet server backup` wrote",
+    },
+    Entry {
+        code: "SGST010",
+        meaning: "backup: of a later version",
+        remedy: "restore it with the version that wrote it, or a later one",
+    },
+    Entry {
+        code: "SGST011",
+        meaning: "backup: cut off or changed",
+        remedy: "copy it again from where it is kept, or use another backup",
+    },
+    Entry {
+        code: "SGST012",
+        meaning: "backup: does not fit together",
+        remedy: "use another backup, and find out who wrote this one",
+    },
 ];
 
 #[cfg(test)]

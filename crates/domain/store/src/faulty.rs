@@ -2,15 +2,16 @@
 //!
 //! For tests. A fault is planned for the nth call of one operation; every other call works.
 
+use crate::backup::{Image, ImagePart};
 use crate::{
     Batch, BoxFuture, Cause, ChangeLog, CommitError, Committed, Cursor, Index, Injected, Journal,
-    JournalError, Seq, Snapshot, StoreError, Tail,
+    JournalError, Past, PastWish, Piece, Seq, Snapshot, StoreError, Tail, Wanted,
 };
 use bytes::Bytes;
 use signet_time::UnixTime;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// How a call breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,11 +34,11 @@ impl Fault {
 pub enum Op {
     /// [`ChangeLog::commit`].
     Commit,
-    /// [`ChangeLog::load`].
+    /// [`ChangeLog::load`], [`ChangeLog::load_kinds`] and [`ChangeLog::image`].
     Load,
-    /// [`ChangeLog::tail`].
+    /// [`ChangeLog::tail`] and [`ChangeLog::past`].
     Tail,
-    /// [`ChangeLog::prune`] and [`ChangeLog::prune_older`].
+    /// [`ChangeLog::prune`], [`ChangeLog::prune_older`] and [`ChangeLog::begin_epoch`].
     Prune,
     /// [`Journal::append`].
     Append,
@@ -133,16 +134,40 @@ impl ChangeLog for FaultyLog {
         }
     }
 
-    fn load(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
-        self.read(Op::Load, || self.inner.load())
+    fn load_kinds(&self, wanted: Wanted) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+        self.read(Op::Load, || self.inner.load_kinds(wanted))
+    }
+
+    fn load_pieces(
+        &self,
+        wanted: Wanted,
+        pieces: mpsc::Sender<Piece>,
+    ) -> BoxFuture<'_, Result<Cursor, StoreError>> {
+        self.read(Op::Load, || self.inner.load_pieces(wanted, pieces))
+    }
+
+    fn image(&self) -> BoxFuture<'_, Result<Image, StoreError>> {
+        self.read(Op::Load, || self.inner.image())
+    }
+
+    fn image_parts(&self, parts: mpsc::Sender<ImagePart>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.read(Op::Load, || self.inner.image_parts(parts))
     }
 
     fn tail(&self, after: Cursor, limit: usize) -> BoxFuture<'_, Result<Tail, StoreError>> {
         self.read(Op::Tail, || self.inner.tail(after, limit))
     }
 
+    fn past(&self, until: Cursor, wish: PastWish) -> BoxFuture<'_, Result<Past, StoreError>> {
+        self.read(Op::Tail, || self.inner.past(until, wish))
+    }
+
     fn head(&self) -> watch::Receiver<Seq> {
         self.inner.head()
+    }
+
+    fn begin_epoch(&self) -> BoxFuture<'_, Result<Cursor, StoreError>> {
+        self.read(Op::Prune, || self.inner.begin_epoch())
     }
 
     fn prune(&self, before: Seq) -> BoxFuture<'_, Result<u64, StoreError>> {
@@ -191,6 +216,10 @@ impl Journal for FaultyJournal {
                 })
             }
         }
+    }
+
+    fn append_all(&self, records: Vec<Bytes>) -> Vec<BoxFuture<'_, Result<Index, JournalError>>> {
+        records.into_iter().map(|record| self.append(record)).collect()
     }
 
     fn range(&self, from: Index, limit: usize) -> BoxFuture<'_, Result<Vec<(Index, Bytes)>, JournalError>> {

@@ -1,17 +1,45 @@
 //! State is the fold of the log: what a crate that owns kinds implements, and how changes reach it.
 
-use crate::{Change, FoldError, Kind, LogEntry, Seq, Snapshot};
+use crate::{Change, Cursor, FoldError, Kind, LogEntry, Past, PastWish, Seq, Snapshot};
 
 /// State that is made of changes.
 pub trait Fold {
     /// Whether changes of `kind` are this fold's.
     fn owns(&self, kind: Kind) -> bool;
 
+    /// Whether it comes to the same state in whatever order the rows of a snapshot come. Then it takes them in while
+    /// others are still read; else it has them in the order in which they were written.
+    fn takes_any_order(&self) -> bool {
+        false
+    }
+
+    /// About `rows` rows of a snapshot come: whoever holds much makes room at once. More or fewer may come.
+    fn expect(&mut self, rows: usize) {
+        let _ = rows;
+    }
+
+    /// How much it wants to know of what led to a snapshot; `None` if nothing.
+    fn past(&self) -> Option<PastWish> {
+        None
+    }
+
+    /// Takes note of what led to the place that it is at: once a snapshot was taken in.
+    ///
+    /// # Errors
+    /// As [`Fold::apply`].
+    fn recall(&mut self, _past: &Past) -> Result<(), FoldError> {
+        Ok(())
+    }
+
     /// Takes in one change of a kind that it owns. A row of a snapshot comes as the change that wrote it.
     ///
     /// # Errors
     /// [`FoldError`] when the change is not understood and must be, or is malformed; the fold is of no use then.
     fn apply(&mut self, seq: Seq, change: &Change) -> Result<(), FoldError>;
+
+    /// Takes note of the place that the state is at: once a snapshot was taken in, and after each change that follows,
+    /// of whatever kind. For folds that tell others what changed since; most have no use for it.
+    fn reached(&mut self, _place: &Cursor) {}
 }
 
 /// Gives one change to each of `folds` that owns its kind.

@@ -1,13 +1,14 @@
 //! State in memory that follows the log: a [`Fold`], the log it folds, and the place it has reached.
 
 use crate::{
-    Change, ChangeLog, Cursor, Fold, FoldError, Kind, LogEntry, Seq, Snapshot, StoreError, Tail, chain, fold,
+    Change, ChangeLog, Cursor, Fold, FoldError, Kind, LogEntry, Piece, Seq, Snapshot, StoreError, Tail,
+    Wanted, chain, fold,
 };
 use core::time::Duration;
 use signet_fault::Coded;
 use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 /// Why state does not follow its log any more.
 #[non_exhaustive]
@@ -43,7 +44,7 @@ impl Coded for FollowError {
 /// the following.
 pub struct Followed<F> {
     log: Arc<dyn ChangeLog>,
-    fresh: Box<dyn Fn() -> F + Send + Sync>,
+    fresh: Fresh<F>,
     /// Written only by whoever holds `place`, a whole batch at a time: readers never see half of one.
     state: RwLock<F>,
     /// How far `state` is; an error once a change could not be folded.
@@ -51,7 +52,10 @@ pub struct Followed<F> {
     applied: watch::Sender<Seq>,
 }
 
-impl<F: Fold + Send + Sync> Followed<F> {
+/// Makes an empty state.
+type Fresh<F> = Arc<dyn Fn() -> F + Send + Sync>;
+
+impl<F: Fold + Send + Sync + 'static> Followed<F> {
     /// Loads the state of `log` into what `fresh` makes. `fresh` is called again whenever a snapshot must be taken.
     ///
     /// # Errors
@@ -60,14 +64,14 @@ impl<F: Fold + Send + Sync> Followed<F> {
         log: Arc<dyn ChangeLog>,
         fresh: impl Fn() -> F + Send + Sync + 'static,
     ) -> Result<Self, FollowError> {
-        let snapshot = log.load().await.map_err(FollowError::Store)?;
-        let state = folded(fresh(), &snapshot).map_err(FollowError::Fold)?;
+        let fresh: Fresh<F> = Arc::new(fresh);
+        let (state, cursor) = loaded(&*log, &fresh).await?;
         Ok(Self {
             log,
-            fresh: Box::new(fresh),
+            fresh,
             state: RwLock::new(state),
-            place: Mutex::new(Ok(snapshot.cursor)),
-            applied: watch::Sender::new(snapshot.cursor.seq),
+            place: Mutex::new(Ok(cursor)),
+            applied: watch::Sender::new(cursor.seq),
         })
     }
 
@@ -106,6 +110,16 @@ impl<F: Fold + Send + Sync> Followed<F> {
         Ok((cursor, self.read(look)))
     }
 
+    /// Has the log go on under another epoch, and follows it there.
+    ///
+    /// # Errors
+    /// [`FollowError`].
+    pub async fn begin_epoch(&self) -> Result<Cursor, FollowError> {
+        let begun = self.log.begin_epoch().await.map_err(FollowError::Store)?;
+        self.catch_up().await?;
+        Ok(begun)
+    }
+
     /// Wakes its holder each time the state has moved.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<Seq> {
@@ -136,15 +150,18 @@ impl<F: Fold + Send + Sync> Followed<F> {
                         ..cursor
                     };
                     *place = chain::check(&cursor.chain, &entries)
-                        .and_then(|()| self.take_in(&entries))
+                        .and_then(|()| self.take_in(cursor, &entries))
                         .map(|()| reached);
                 }
                 Tail::Compacted | Tail::Diverged => {
-                    let snapshot = self.log.load().await.map_err(FollowError::Store)?;
-                    *place = folded((self.fresh)(), &snapshot).map(|state| {
-                        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
-                        snapshot.cursor
-                    });
+                    *place = match loaded(&*self.log, &self.fresh).await {
+                        Ok((state, cursor)) => {
+                            *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+                            Ok(cursor)
+                        }
+                        Err(FollowError::Fold(error)) => Err(error),
+                        Err(error @ FollowError::Store(_)) => return Err(error),
+                    };
                 }
             }
             let reached = place.clone().map_err(FollowError::Fold)?;
@@ -186,23 +203,87 @@ impl<F: Fold + Send + Sync> Followed<F> {
         }
     }
 
-    fn take_in(&self, entries: &[LogEntry]) -> Result<(), FoldError> {
+    fn take_in(&self, mut place: Cursor, entries: &[LogEntry]) -> Result<(), FoldError> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
             if state.owns(entry.change.kind) {
                 state.apply(entry.seq, &entry.change)?;
             }
+            (place.seq, place.chain) = (entry.seq, entry.chain);
+            state.reached(&place);
         }
         Ok(())
     }
 }
 
-/// The state in a snapshot. Rows of kinds that `state` does not own are passed over: see [`Guard`].
-fn folded<F: Fold>(mut state: F, snapshot: &Snapshot) -> Result<F, FoldError> {
-    let mut rows: Vec<_> = snapshot.rows.iter().filter(|row| state.owns(row.kind)).collect();
+/// The state that `log` leads to, and the place that it is at. Rows of kinds that what `fresh` makes does not own are
+/// passed over: see [`Guard`].
+async fn loaded<F: Fold + Send + 'static>(
+    log: &dyn ChangeLog,
+    fresh: &Fresh<F>,
+) -> Result<(F, Cursor), FollowError> {
+    let (state, empty) = (fresh(), fresh());
+    let wanted: Wanted = Box::new(move |kind| empty.owns(kind));
+    let (mut state, cursor) = if state.takes_any_order() {
+        folded_as_read(state, log, wanted).await?
+    } else {
+        let snapshot = log.load_kinds(wanted).await.map_err(FollowError::Store)?;
+        let cursor = snapshot.cursor;
+        (folded(state, snapshot).map_err(FollowError::Fold)?, cursor)
+    };
+    if let Some(wish) = state.past() {
+        let past = log.past(cursor, wish).await.map_err(FollowError::Store)?;
+        // As of what follows, nothing is told of a log that was altered.
+        chain::check(&past.from.chain, &past.entries)
+            .and_then(|()| state.recall(&past))
+            .map_err(FollowError::Fold)?;
+    }
+    // What was read is freed, and a process lives for months with what it keeps now.
+    signet_sys::process::give_back_memory();
+    Ok((state, cursor))
+}
+
+/// Folds each piece of the snapshot while the log reads the next.
+async fn folded_as_read<F: Fold>(
+    mut state: F,
+    log: &dyn ChangeLog,
+    wanted: Wanted,
+) -> Result<(F, Cursor), FollowError> {
+    let (sender, mut pieces) = mpsc::channel(PIECES_WAITING_MAX);
+    let folding = async {
+        let mut is_first = true;
+        while let Some(Piece { rows, of }) = pieces.recv().await {
+            if core::mem::take(&mut is_first) {
+                state.expect(of);
+            }
+            for row in rows {
+                if let Err(error) = state.apply(row.seq, &row.into_change()) {
+                    // The log need not read on.
+                    pieces.close();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    };
+    let (folded, cursor) = tokio::join!(folding, log.load_pieces(wanted, sender));
+    // A log that could not be read to its end comes first: what was folded of it says nothing.
+    let cursor = cursor.map_err(FollowError::Store)?;
+    folded.map_err(FollowError::Fold)?;
+    state.reached(&cursor);
+    Ok((state, cursor))
+}
+
+/// The state in a snapshot.
+fn folded<F: Fold>(mut state: F, snapshot: Snapshot) -> Result<F, FoldError> {
+    let Snapshot { cursor, mut rows, .. } = snapshot;
     rows.sort_unstable_by_key(|row| row.seq);
-    rows.into_iter()
-        .try_for_each(|row| state.apply(row.seq, &row.to_change()))?;
+    // Each row goes when it is folded: a large state is not held twice.
+    state.expect(rows.len());
+    for row in rows {
+        state.apply(row.seq, &row.into_change())?;
+    }
+    state.reached(&cursor);
     Ok(state)
 }
 
@@ -239,6 +320,9 @@ impl Fold for Guard {
 
 /// Changes read at once.
 const READ_CHANGES: usize = 1_000;
+
+/// Pieces of a snapshot that wait to be folded.
+const PIECES_WAITING_MAX: usize = 4;
 
 /// The pause before an unreadable log is read again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -299,6 +383,51 @@ mod tests {
         followed.wait_applied(Seq(2)).await.unwrap();
     }
 
+    /// Counts as [`Count`] does, while the rows come.
+    #[derive(Default)]
+    struct AnyOrder(Count);
+
+    impl Fold for AnyOrder {
+        fn owns(&self, kind: Kind) -> bool {
+            self.0.owns(kind)
+        }
+
+        fn takes_any_order(&self) -> bool {
+            true
+        }
+
+        fn apply(&mut self, seq: Seq, change: &Change) -> Result<(), FoldError> {
+            self.0.apply(seq, change)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fold_that_takes_any_order_opens_as_others_do() {
+        let memory = MemoryLog::new();
+        for key in ["a", "b", "c"] {
+            memory
+                .commit(batch(Change::put(OURS, 1, key, "x")))
+                .await
+                .unwrap();
+        }
+        let log = FaultyLog::new(Arc::new(memory.clone()));
+        for fault in [Fault::Lost, Fault::Unanswered] {
+            log.plan(Op::Load, 1, fault);
+            let opened = Followed::open(Arc::new(log.clone()), AnyOrder::default).await;
+            assert!(matches!(opened.err(), Some(FollowError::Store(_))), "{fault:?}");
+        }
+        let followed = Followed::open(Arc::new(log), AnyOrder::default).await.unwrap();
+        assert_eq!(followed.read(|count| count.0.0), 3);
+        assert_eq!(
+            followed.cursor().await.unwrap(),
+            memory.load().await.unwrap().cursor
+        );
+        let bad = memory.commit(batch(Change::put(OURS, 2, "b", "x")));
+        bad.await.unwrap();
+        let opened = Followed::open(Arc::new(memory), AnyOrder::default).await;
+        assert!(matches!(opened.err(), Some(FollowError::Fold(_))));
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn state_and_its_place_are_read_together() {
         let log = MemoryLog::new();
@@ -341,6 +470,37 @@ mod tests {
         log.commit(batch(Change::put(OURS, 1, "b", "x"))).await.unwrap();
         assert!(matches!(followed.catch_up().await, Err(FollowError::Fold(_))));
         assert_eq!(followed.read(|count| count.0), 0, "nothing is taken in behind it");
+    }
+
+    #[tokio::test]
+    async fn state_that_is_ahead_of_its_log_is_dropped_and_loaded_anew() {
+        let log = MemoryLog::new();
+        let followed = Followed::open(Arc::new(log.clone()), Count::default)
+            .await
+            .unwrap();
+        let put = |key: &'static str| log.commit(batch(Change::put(OURS, 1, key, "x")));
+        put("kept").await.unwrap();
+        let copy = log.copy();
+        for key in ["lost", "lost as well"] {
+            put(key).await.unwrap();
+        }
+        assert_eq!(followed.catch_up().await.unwrap(), Seq(3));
+        let ahead = followed.cursor().await.unwrap();
+
+        log.put_back(&copy);
+        assert_eq!(followed.catch_up().await.unwrap(), Seq(1));
+        assert_eq!((followed.seq(), followed.read(|count| count.0)), (Seq(1), 1));
+        // What comes then has the numbers of what was lost, and is told from it by the chain: also by one who was not
+        // there when the log was behind.
+        for key in ["new", "newer"] {
+            put(key).await.unwrap();
+        }
+        assert_eq!(followed.catch_up().await.unwrap(), Seq(3));
+        let now = followed.cursor().await.unwrap();
+        assert_eq!((now.epoch, now.seq), (ahead.epoch, ahead.seq));
+        assert_ne!(now.chain, ahead.chain);
+        assert!(matches!(log.tail(ahead, 10).await, Ok(Tail::Diverged)));
+        assert_eq!(followed.read(|count| count.0), 3);
     }
 
     #[tokio::test]

@@ -51,7 +51,29 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`Refused`].
     pub fn push(&self, item: T, bytes: usize) -> Result<(), Refused> {
+        let pushed = self.put(&mut self.lock(), item, bytes);
+        if pushed.is_ok() {
+            self.bell.notify_one();
+        }
+        pushed
+    }
+
+    /// Puts each of `items`, with its size in bytes, at the end, before the writer sees the first of them; what came of
+    /// each, in their order.
+    pub fn push_all(&self, items: impl IntoIterator<Item = (T, usize)>) -> Vec<Result<(), Refused>> {
         let mut state = self.lock();
+        let pushed: Vec<_> = items
+            .into_iter()
+            .map(|(item, bytes)| self.put(&mut state, item, bytes))
+            .collect();
+        drop(state);
+        if pushed.iter().any(Result::is_ok) {
+            self.bell.notify_one();
+        }
+        pushed
+    }
+
+    fn put(&self, state: &mut State<T>, item: T, bytes: usize) -> Result<(), Refused> {
         if state.closed {
             return Err(Refused::Closed);
         }
@@ -61,8 +83,6 @@ impl<T> Queue<T> {
         }
         state.bytes = would_be;
         state.items.push_back((item, bytes));
-        drop(state);
-        self.bell.notify_one();
         Ok(())
     }
 
@@ -139,8 +159,20 @@ mod tests {
     }
 
     #[test]
+    fn of_many_at_once_each_is_bounded_by_what_stands_before_it() {
+        let queue = Queue::new(3, 10);
+        let pushed = queue.push_all([("a", 6), ("large", 5), ("b", 4), ("c", 0), ("over", 0)]);
+        let full = Err(Refused::Full);
+        assert_eq!(pushed, [Ok(()), full, Ok(()), Ok(()), full]);
+        assert_eq!(queue.take(9, 100), Some(vec!["a", "b", "c"]));
+        queue.close();
+        assert_eq!(queue.push_all([("d", 1)]), [Err(Refused::Closed)]);
+        assert_eq!(queue.take(9, 100), None);
+    }
+
+    #[test]
     fn a_waiting_writer_wakes() {
-        let queue = Queue::new(2, 10);
+        let queue = Queue::new(3, 10);
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 let mut all = Vec::new();
@@ -150,9 +182,9 @@ mod tests {
                 all
             });
             queue.push(1, 1).unwrap();
-            queue.push(2, 1).unwrap();
+            assert_eq!(queue.push_all([(2, 1), (3, 0)]), [Ok(()), Ok(())]);
             queue.close();
-            assert_eq!(writer.join().unwrap(), [1, 2]);
+            assert_eq!(writer.join().unwrap(), [1, 2, 3]);
         });
     }
 }

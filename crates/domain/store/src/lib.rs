@@ -24,6 +24,7 @@
 //! # });
 //! ```
 
+pub mod backup;
 pub mod chain;
 mod change;
 pub mod conformance;
@@ -33,6 +34,7 @@ pub mod fold;
 pub mod follow;
 pub mod group;
 pub mod memory;
+mod past;
 mod port;
 
 pub use change::{
@@ -42,4 +44,7 @@ pub use change::{
 };
 pub use error::{Cause, CommitError, FoldError, Injected, Invalid, JournalError, REGISTER, StoreError};
 pub use fold::Fold;
-pub use port::{BoxFuture, ChangeLog, Index, Journal, RANGE_RECORDS_MAX, RECORD_BYTES_MAX, check_record};
+pub use past::{Earlier, Past, PastWish};
+pub use port::{
+    BoxFuture, ChangeLog, Index, Journal, Piece, RANGE_RECORDS_MAX, RECORD_BYTES_MAX, Wanted, check_record,
+};

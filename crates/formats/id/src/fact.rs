@@ -10,6 +10,14 @@ pub struct Fact {
     kind: &'static str,
     key: &'static str,
     form: Form,
+    values: Values,
+}
+
+/// How many values of one fact a process may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Values {
+    One,
+    Several,
 }
 
 /// What the value of a fact looks like.
@@ -67,9 +75,9 @@ impl Fact {
     /// The name of its primary group.
     pub const UNIX_GROUP: Self = Self::new("unix", "group", Form::Name);
     /// One of its further groups.
-    pub const UNIX_SUPPLEMENTARY_GID: Self = Self::new("unix", "supplementary_gid", Form::Number);
+    pub const UNIX_SUPPLEMENTARY_GID: Self = Self::several("unix", "supplementary_gid", Form::Number);
     /// The name of one of its further groups.
-    pub const UNIX_SUPPLEMENTARY_GROUP: Self = Self::new("unix", "supplementary_group", Form::Name);
+    pub const UNIX_SUPPLEMENTARY_GROUP: Self = Self::several("unix", "supplementary_group", Form::Name);
     /// The executable that it runs.
     pub const UNIX_PATH: Self = Self::new("unix", "path", Form::Path);
     /// What is in that executable.
@@ -77,7 +85,7 @@ impl Fact {
     /// The unit of the system that it runs in.
     pub const SYSTEMD_UNIT: Self = Self::new("systemd", "unit", Form::Unit);
     /// A slice that this unit lies in.
-    pub const SYSTEMD_SLICE: Self = Self::new("systemd", "slice", Form::Slice);
+    pub const SYSTEMD_SLICE: Self = Self::several("systemd", "slice", Form::Slice);
     /// The unit of its user's own manager that it runs in.
     pub const SYSTEMD_USER_UNIT: Self = Self::new("systemd", "user-unit", Form::Unit);
 
@@ -97,7 +105,19 @@ impl Fact {
     ];
 
     const fn new(kind: &'static str, key: &'static str, form: Form) -> Self {
-        Self { kind, key, form }
+        Self {
+            kind,
+            key,
+            form,
+            values: Values::One,
+        }
+    }
+
+    const fn several(kind: &'static str, key: &'static str, form: Form) -> Self {
+        Self {
+            values: Values::Several,
+            ..Self::new(kind, key, form)
+        }
     }
 
     /// The second part of its selectors.
@@ -110,6 +130,18 @@ impl Fact {
     #[must_use]
     pub const fn kind(self) -> &'static str {
         self.kind
+    }
+
+    /// Whether a process has one value of it at most.
+    #[must_use]
+    pub const fn is_single(self) -> bool {
+        matches!(self.values, Values::One)
+    }
+
+    /// Whether its value may be one segment of a path.
+    #[must_use]
+    pub const fn may_be_segment(self) -> bool {
+        !matches!(self.form, Form::Path)
     }
 
     /// A regular expression of its selectors, without look-around, for those who describe them: what

@@ -1,4 +1,4 @@
-//! SPIFFE IDs, trust domains and selectors.
+//! SPIFFE IDs, templates of them, trust domains and selectors.
 //!
 //! Covers SPIFFE-ID §2 (the form of an ID) and the selectors that Signet matches workloads by. What parses here is
 //! in canonical form, so that equal means equal byte for byte: upper case in a scheme or trust domain is refused
@@ -16,12 +16,14 @@
 mod fact;
 mod selector;
 mod spiffe_id;
+mod template;
 mod trust_domain;
 pub mod unit_name;
 
 pub use fact::{Fact, FactError};
 pub use selector::{Selector, SelectorError};
 pub use spiffe_id::SpiffeId;
+pub use template::{ExpandError, IdPattern, IdTemplate, TemplateError, TemplateFact, Trust};
 pub use trust_domain::TrustDomain;
 
 use signet_fault::{Coded, Entry, remedy_of};
@@ -111,6 +113,16 @@ pub const REGISTER: &[Entry] = &[
         code: "SGID008",
         meaning: "selector: length",
         remedy: "shorten it to at most 1024 bytes",
+    },
+    Entry {
+        code: "SGID009",
+        meaning: "template of identities: not valid",
+        remedy: "write each fact as one whole segment, such as spiffe://dev.test/host/{node.id}/user/{unix.user}",
+    },
+    Entry {
+        code: "SGID010",
+        meaning: "template of identities: not with these facts",
+        remedy: "choose a fact that every process of the entry has and whose value is one path segment",
     },
 ];
 

@@ -193,7 +193,7 @@ impl Bundle {
 
     /// The X.509 authorities that may stand in a document for readers who know no taint: to them a tainted
     /// intermediate would be one more root.
-    pub(crate) fn anchors(&self) -> impl Iterator<Item = &X509Authority> {
+    pub fn anchors(&self) -> impl Iterator<Item = &X509Authority> {
         let is_root = |der| Certificate::parse(der).is_ok_and(|certificate| certificate.is_self_issued());
         self.x509
             .iter()

@@ -161,9 +161,12 @@ impl WorkloadError {
 impl From<tonic::Status> for WorkloadError {
     fn from(status: tonic::Status) -> Self {
         let message = status.message().to_owned();
+        // A status with a cause did not come from the endpoint: the connection broke, as when an agent ends.
+        let is_broken = std::error::Error::source(&status).is_some();
         match status.code() {
             tonic::Code::PermissionDenied => Self::NoIdentity { message },
             tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => Self::Unavailable { message },
+            tonic::Code::Unknown if is_broken => Self::Unavailable { message },
             code => Self::Refused {
                 code: code_name(code),
                 message,
@@ -188,5 +191,24 @@ fn code_name(code: tonic::Code) -> &'static str {
         tonic::Code::DataLoss => "DataLoss",
         tonic::Code::Unauthenticated => "Unauthenticated",
         _ => "Unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic::Status;
+
+    #[test]
+    fn a_connection_that_breaks_is_one_to_make_again() {
+        let cause = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let broken = WorkloadError::from(Status::from_error(Box::new(cause)));
+        assert!(matches!(broken, WorkloadError::Unavailable { .. }), "{broken:?}");
+        // What the endpoint itself says has no cause here.
+        let said = WorkloadError::from(Status::unknown("?"));
+        assert!(
+            matches!(said, WorkloadError::Refused { code: "Unknown", .. }),
+            "{said:?}"
+        );
     }
 }

@@ -31,6 +31,7 @@ pub use client::{JwtBundleStream, WitBundleStream, WitStream, WorkloadClient, X5
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{REGISTER, WorkloadError};
 pub use jwt_source::JwtSource;
+pub use retry::Pauses;
 pub use wit::WitSvid;
 pub use wit_source::WitSource;
 pub use x509_source::X509Source;

@@ -2,26 +2,40 @@ use std::time::Duration;
 
 /// Pauses between attempts: doubling from 100 ms to 10 s, each cut by up to a half at random, so that the clients of
 /// an agent that restarts do not come back all at once.
-pub(crate) struct Pauses {
+#[derive(Debug)]
+pub struct Pauses {
     next_ms: u32,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Pauses {
     const FIRST_MS: u32 = 100;
     const LAST_MS: u32 = 10_000;
 
-    pub(crate) fn new() -> Self {
+    /// Begins with the shortest.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             next_ms: Self::FIRST_MS,
         }
     }
 
     /// Starts over, after a success.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.next_ms = Self::FIRST_MS;
     }
 
-    pub(crate) fn next(&mut self) -> Duration {
+    /// How long to wait before the next attempt.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "pauses never end, and are not looped over"
+    )]
+    pub fn next(&mut self) -> Duration {
         let full = self.next_ms;
         self.next_ms = full.saturating_mul(2).min(Self::LAST_MS);
         // Without randomness the pause is the full one, which is right too.

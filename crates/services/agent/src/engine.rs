@@ -1,7 +1,9 @@
 use crate::AgentError;
-use crate::attest::Attestor;
+use crate::attest::{Attestation, Attestor};
 use crate::identity::Identities;
 use crate::issuer::{Coalescer, Issuer};
+use crate::link::Link;
+use crate::local::{LocalApi, Sources};
 use crate::metrics::Series;
 use crate::reload::Live;
 use crate::settings::Pace;
@@ -18,6 +20,7 @@ use tokio::sync::watch;
 pub struct Engine {
     identities: Arc<Identities>,
     service: WorkloadApi,
+    sources: Arc<Sources>,
     shutdown: CancellationToken,
 }
 
@@ -37,6 +40,8 @@ pub struct EngineParts {
     pub live: Live,
     /// What is counted.
     pub series: Series,
+    /// How the agent stands with its server, kept up to date by whoever speaks to it.
+    pub link: Link,
     /// Ends all streams, and lets nobody in any more.
     pub shutdown: CancellationToken,
 }
@@ -55,13 +60,24 @@ impl Engine {
             pace,
             live,
             series,
+            link,
             shutdown,
         } = parts;
+        let attestation = Arc::new(Attestation::new(attestors));
         let coalescer = Coalescer::start(issuer);
         let identities = Identities::new(Arc::clone(&clock), coalescer, pace, live.clone(), series.clone());
+        let sources = Arc::new(Sources {
+            identities: Arc::clone(&identities),
+            attestation: Arc::clone(&attestation),
+            state: state.clone(),
+            link,
+            clock: Arc::clone(&clock),
+            series: series.clone(),
+            shutdown: shutdown.clone(),
+        });
         let shared = Shared::new(
             Arc::clone(&identities),
-            attestors,
+            attestation,
             clock,
             pace,
             series,
@@ -73,6 +89,7 @@ impl Engine {
         Ok(Self {
             identities,
             service,
+            sources,
             shutdown,
         })
     }
@@ -88,9 +105,20 @@ impl Engine {
         .await;
     }
 
+    /// Serves the local API on `socket`, as [`Engine::serve`]. Root, the user `operator` and the owner of a process are
+    /// answered.
+    pub async fn serve_local(&self, socket: UnixServer, operator: u32) {
+        let api = LocalApi::new(Arc::clone(&self.sources), operator);
+        signet_net::serve_unix(socket, api.service(), Limits::local(), self.shutdown.clone()).await;
+    }
+
     /// Looks at the clock again. A clock that runs is followed anyway; call this after one was set.
     pub fn wake(&self) {
         self.identities.wake();
+    }
+
+    pub(crate) fn identities(&self) -> &Arc<Identities> {
+        &self.identities
     }
 
     /// Follows which change's state is served; none before the first.
@@ -106,5 +134,5 @@ impl Engine {
     }
 }
 
-/// The mode of the Workload API's socket: everybody may connect, and is told apart by the kernel.
+/// The mode of the agent's sockets: everybody may connect, and is told apart by the kernel.
 pub const SOCKET_MODE: u32 = 0o666;

@@ -34,6 +34,16 @@ pub enum IssueError {
     },
 }
 
+impl IssueError {
+    /// Whether the same wish may succeed later without anybody's doing. What was issued before is as good then as it was.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Away(_) | Self::Protocol(_) => true,
+            Self::Refused { retry, .. } => *retry,
+        }
+    }
+}
+
 impl Coded for IssueError {
     fn code(&self) -> &'static str {
         match self {

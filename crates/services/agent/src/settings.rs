@@ -1,10 +1,13 @@
+use crate::metrics::Limit;
+use crate::sds::SdsSettings;
+use core::num::NonZeroU32;
 use core::time::Duration;
 use serde::Deserialize;
 use signet_crypto::KeyKind;
 use signet_id::TrustDomain;
 use signet_settings::{ByteSize, HostPort, ListenAddress};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `agent.toml`. Everything has a default; what the join string names need not be said.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,10 +19,15 @@ pub struct AgentSettings {
     pub join_file: Option<PathBuf>,
     /// A machine certificate to join with where there is no join string.
     pub x509pop: Option<X509PopSettings>,
+    /// A PEM file with roots that the servers may have when what the node holds vouches for none of theirs, because they
+    /// were replaced while it was away. Read each time that it is needed.
+    pub bootstrap_anchor: Option<PathBuf>,
     /// Where the node's key and identity are kept. None: in memory only, and each start joins anew.
     pub state_dir: Option<PathBuf>,
     /// The SPIFFE Workload API.
     pub workload_api: SocketSettings,
+    /// What programs of the node ask beside the Workload API.
+    pub local_api: LocalApiSettings,
     /// `/metrics`, `/health/live`, `/health/ready`. None: not served.
     pub metrics: Option<ListenAddress>,
     /// A constant label on every metric.
@@ -28,6 +36,10 @@ pub struct AgentSettings {
     pub attestors: AttestorSettings,
     /// What the agent makes for workloads.
     pub svid: SvidSettings,
+    /// What Envoys are given.
+    pub sds: SdsSettings,
+    /// What one process may have of the Workload API.
+    pub limits: LimitSettings,
     /// Claims of foreign trust domains' tokens that `ValidateJWTSVID` passes on besides the registered ones.
     pub allowed_foreign_jwt_claims: Vec<String>,
 }
@@ -54,6 +66,14 @@ pub struct SocketSettings {
     pub path: PathBuf,
 }
 
+/// The socket of the local API.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocalApiSettings {
+    /// Its path. None: that of [`local_socket_beside`] the Workload API's.
+    pub path: Option<PathBuf>,
+}
+
 /// The attestors' settings.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -70,14 +90,41 @@ pub struct UnixSettings {
     pub sha256_bytes_max: ByteSize,
 }
 
+impl AgentSettings {
+    /// Where the local API is served.
+    #[must_use]
+    pub fn local_socket(&self) -> PathBuf {
+        match &self.local_api.path {
+            Some(path) => path.clone(),
+            None => local_socket_beside(&self.workload_api.path),
+        }
+    }
+}
+
+/// Where the local API of the agent is whose Workload API is at `workload_api`: `local.sock` beside `agent.sock`, and
+/// `NAME.local.sock` beside any other `NAME.sock`, since two agents may share a directory.
+#[must_use]
+pub fn local_socket_beside(workload_api: &Path) -> PathBuf {
+    match workload_api.file_stem() {
+        Some(stem) if stem != "agent" => {
+            let mut name = stem.to_owned();
+            name.push(".local.sock");
+            workload_api.with_file_name(name)
+        }
+        _ => workload_api.with_file_name("local.sock"),
+    }
+}
+
 impl Default for AgentSettings {
     fn default() -> Self {
         Self {
             servers: Vec::new(),
             join_file: None,
             x509pop: None,
+            bootstrap_anchor: None,
             state_dir: None,
             workload_api: SocketSettings::default(),
+            local_api: LocalApiSettings::default(),
             metrics: Some(ListenAddress(SocketAddr::from((
                 Ipv4Addr::LOCALHOST,
                 METRICS_PORT,
@@ -85,6 +132,8 @@ impl Default for AgentSettings {
             site: None,
             attestors: AttestorSettings::default(),
             svid: SvidSettings::default(),
+            sds: SdsSettings::default(),
+            limits: LimitSettings::default(),
             allowed_foreign_jwt_claims: Vec::new(),
         }
     }
@@ -158,23 +207,79 @@ impl SvidKey {
     }
 }
 
+/// What one process may have of the Workload API and of secrets. All processes of a user together may have 4 times as much, and all of
+/// the node 64 times: for more than that the agent answers with ResourceExhausted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitSettings {
+    /// Open streams. A program needs five at most.
+    pub process_streams_max: NonZeroU32,
+    /// Calls in a second; as many may come at once after a quiet second.
+    pub process_calls_per_s_max: NonZeroU32,
+    /// Requests that have begun to arrive. One message is one packet or two, so hardly any is ever seen half way.
+    pub process_requests_max: NonZeroU32,
+    /// Tokens that the server is being asked for. What is in memory does not count.
+    pub process_signing_max: NonZeroU32,
+    /// What the JWT-SVIDs in memory may take together; those of one entry a sixteenth of it. Beyond that the ones that
+    /// were used least recently make room. 0: none is kept.
+    pub jwt_cache_bytes_max: ByteSize,
+}
+
+impl LimitSettings {
+    pub(crate) fn process_max(&self, limit: Limit) -> u64 {
+        let max = match limit {
+            Limit::Streams => self.process_streams_max,
+            Limit::Calls => self.process_calls_per_s_max,
+            Limit::Requests => self.process_requests_max,
+            Limit::Signing => self.process_signing_max,
+        };
+        u64::from(max.get())
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        const STREAMS: NonZeroU32 = NonZeroU32::new(1_000).expect("positive");
+        const CALLS: NonZeroU32 = NonZeroU32::new(5_000).expect("positive");
+        const REQUESTS: NonZeroU32 = NonZeroU32::new(256).expect("positive");
+        const SIGNING: NonZeroU32 = NonZeroU32::new(64).expect("positive");
+        Self {
+            process_streams_max: STREAMS,
+            process_calls_per_s_max: CALLS,
+            process_requests_max: REQUESTS,
+            process_signing_max: SIGNING,
+            jwt_cache_bytes_max: ByteSize(16 << 20),
+        }
+    }
+}
+
 /// How an agent behaves in time. Not in any file: tests turn these, users have no reason to.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// How often a quiet stream looks whether its caller is still the same program.
     pub recheck: Duration,
+    /// How often everything that is held is looked over, though nothing is due.
+    pub look: Duration,
     /// The first pause after a failure; each further failure doubles it.
     pub retry_min: Duration,
     /// The longest pause between two attempts.
     pub retry_max: Duration,
+    /// How often a server is taken to send heartbeats before it has said so. One that is silent for three times as long
+    /// is left.
+    pub heartbeat: Duration,
+    /// How long an agent that takes over from another one may take until it is ready.
+    pub take_over: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         Self {
             recheck: Duration::from_secs(10),
+            look: Duration::from_secs(30),
             retry_min: Duration::from_millis(200),
             retry_max: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(20),
+            take_over: Duration::from_secs(60),
         }
     }
 }
@@ -190,8 +295,17 @@ mod tests {
             settings.workload_api.path,
             PathBuf::from("/run/signet/agent.sock")
         );
+        assert_eq!(settings.local_socket(), PathBuf::from("/run/signet/local.sock"));
         assert_eq!(settings.metrics.map(|m| m.0.port()), Some(8452));
         assert_eq!(settings.attestors.unix.sha256_bytes_max.0, 268_435_456);
+    }
+
+    #[test]
+    fn agents_that_share_a_directory_have_a_local_socket_each() {
+        let beside = |path: &str| local_socket_beside(Path::new(path)).display().to_string();
+        assert_eq!(beside("/run/signet/agent.sock"), "/run/signet/local.sock");
+        assert_eq!(beside("/run/signet/b.sock"), "/run/signet/b.local.sock");
+        assert_eq!(beside("b"), "b.local.sock");
     }
 
     #[test]
@@ -210,6 +324,20 @@ mod tests {
         }
         let error = parse("mldsa65").expect_err("no name").to_string();
         assert!(error.contains("line 2") && error.contains("ml-dsa-65"), "{error}");
+    }
+
+    #[test]
+    fn a_limit_of_nothing_or_of_another_name_is_refused() {
+        for line in [
+            "process_streams_max = 0",
+            "process_requests_max = 0",
+            "process_signing_max = -1",
+            "user_streams_max = 9",
+        ] {
+            let text = format!("[limits]\n{line}");
+            let read = signet_settings::parse::<AgentSettings>(&text, "agent.toml");
+            assert!(read.expect_err(line).to_string().contains("line 2"), "{line}");
+        }
     }
 
     #[test]

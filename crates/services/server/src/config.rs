@@ -49,6 +49,8 @@ pub struct Config {
     pub api_socket: PathBuf,
     /// The group whose members are administrators, beside root and the server's own user.
     pub api_group: Option<String>,
+    /// The group whose members may mint, and nothing else.
+    pub api_minters_group: Option<String>,
     /// Where join strings send agents, `HOST:PORT`; empty means the address that `agents` got.
     pub advertise: Vec<String>,
     /// The issuer that JWT-SVIDs are to name. It can only be the one that the public port has discovery for, which is
@@ -118,6 +120,7 @@ impl Config {
             metrics: Some(free),
             api_socket: dir.join("api.sock"),
             api_group: None,
+            api_minters_group: None,
             advertise: Vec::new(),
             jwt_issuer: None,
             x509: X509Algorithm::default(),
@@ -175,6 +178,7 @@ struct Listen {
     metrics: Option<ListenAddress>,
     api: Option<PathBuf>,
     api_group: Option<String>,
+    api_minters_group: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -269,6 +273,7 @@ impl File {
             metrics: Some(listen.metrics.map_or(loopback(Config::METRICS_PORT), |a| a.0)),
             api_socket: listen.api.unwrap_or_else(|| PathBuf::from(Config::API_SOCKET)),
             api_group: listen.api_group,
+            api_minters_group: listen.api_minters_group,
             advertise: self.advertise.iter().map(HostPort::to_string).collect(),
             jwt_issuer: self.svid.jwt_issuer,
             // The check refused every other name before.

@@ -1,5 +1,7 @@
 use crate::config::other_issuer;
 use signet_fault::{Coded, Entry, remedy_of};
+use signet_store::Seq;
+use signet_time::UnixTime;
 use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
@@ -73,9 +75,11 @@ pub enum ServerError {
         /// The directory.
         dir: PathBuf,
     },
-    /// The group of administrators is not there.
-    #[error("there is no group `{name}`")]
+    /// A group that is to have a role is not there.
+    #[error("there is no group `{name}`, which {setting} names")]
     Group {
+        /// What names it.
+        setting: &'static str,
         /// Its name.
         name: String,
     },
@@ -104,6 +108,36 @@ pub enum ServerError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// The directory for a restored server holds something.
+    #[error("directory `{}` is not empty, nothing was restored", dir.display())]
+    Occupied {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A server runs in the directory that is to be replaced.
+    #[error("a server runs in `{}` ({holder}), nothing was restored", dir.display())]
+    Running {
+        /// The directory.
+        dir: PathBuf,
+        /// Which process.
+        holder: String,
+    },
+    /// The clock says that the backup is from the future, or something that no number is left for.
+    #[error("the clock cannot be right: the backup was taken at {taken}")]
+    Clock {
+        /// When the backup was taken.
+        taken: UnixTime,
+    },
+    /// The change log is older than what the record shows that it was.
+    #[error(
+        "the state ends at change {held}, but the record shows that it had come to change {recorded}: an older state.db was put in its place"
+    )]
+    OlderState {
+        /// The log's last change.
+        held: Seq,
+        /// What something was decided at.
+        recorded: Seq,
     },
     /// A part of the server failed.
     #[error("{task}")]
@@ -190,8 +224,8 @@ pub const REGISTER: &[Entry] = &[
     ),
     entry(
         "SGSV007",
-        "administrators' group: absent",
-        "create the group, or change listen.api_group",
+        "group: absent",
+        "create the group, or change the setting that names it",
     ),
     entry("SGSV008", "server: part failed", "see the cause"),
     entry("SGSV010", "seal: cannot be opened", "use file=PATH"),
@@ -221,6 +255,26 @@ pub const REGISTER: &[Entry] = &[
         "check the paths in attest.x509pop.ca, and that the server's user may read the files",
     ),
     entry(
+        "SGSV021",
+        "restore: directory not empty",
+        "name a directory that is empty or does not exist, or add --replace: what is there is then kept beside it",
+    ),
+    entry(
+        "SGSV022",
+        "restore: server running",
+        "stop the server, then run the command again",
+    ),
+    entry(
+        "SGSV023",
+        "restore: clock",
+        "set the clock of this machine, then run the command again",
+    ),
+    entry(
+        "SGSV024",
+        "state older than the record",
+        "put the right state.db back, or go back to a backup with `signet server restore`, which gives the log new numbers",
+    ),
+    entry(
         "SGSV009",
         "server: task ended",
         "restart the server and report the log before it",
@@ -245,6 +299,10 @@ impl Coded for ServerError {
             Self::Issuer { .. } => "SGSV013",
             Self::WebFile { .. } => "SGSV014",
             Self::MachinesFile { .. } => "SGSV020",
+            Self::Occupied { .. } => "SGSV021",
+            Self::Running { .. } => "SGSV022",
+            Self::Clock { .. } => "SGSV023",
+            Self::OlderState { .. } => "SGSV024",
         }
     }
 

@@ -8,7 +8,7 @@ use signet_fault::chain;
 use signet_id::SpiffeId;
 use signet_keys::{Keys, Purpose};
 use signet_store::Seq;
-use signet_time::{SharedClock, UnixTime};
+use signet_time::{SharedClock, Steps, UnixTime};
 use signet_tls::LiveIdentity;
 use signet_x509::{Certificate, Csr, Der, make_csr};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tracing::{info, warn};
 /// How long the server's own SVID lives.
 const TTL: Duration = Duration::from_secs(3_600);
 
-/// The longest pause between two looks: a clock that jumps is noticed within it.
+/// How long to wait after a failure, and between two looks at files.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// The server's identity and what keeps it fresh.
@@ -32,6 +32,7 @@ pub(crate) struct OwnIdentity {
 
 /// What is shown now.
 pub(crate) struct Shown {
+    not_before: UnixTime,
     renew_at: UnixTime,
     /// The key that issued it.
     issuer: String,
@@ -41,58 +42,81 @@ impl Shown {
     /// A certificate of the key `issuer`. It is renewed at half of its life.
     pub(crate) fn new(not_before: UnixTime, not_after: UnixTime, issuer: &str) -> Self {
         Self {
+            not_before,
             renew_at: not_before + not_after.since(not_before) / 2,
             issuer: issuer.to_owned(),
         }
     }
+
+    /// Whether half of its life is over, or the clock was set back to before it.
+    fn is_due(&self, now: UnixTime) -> bool {
+        now >= self.renew_at || now < self.not_before
+    }
 }
 
-/// Waits until a certificate of ours is to be renewed: at half of its life, and at once when its issuer is called off.
+/// Waits until a certificate of ours is to be renewed: at half of its life, and at once when its issuer is called off or
+/// the clock is set back to before it.
 pub(crate) struct Renewal {
     applied: watch::Receiver<Seq>,
     what: &'static str,
     shown: Option<Shown>,
+    /// Until the next look. Looks cost nothing, and with a certificate that a clock ended by being set nobody is served.
+    pause: Duration,
 }
 
 impl Renewal {
     /// For `what`, of which `shown` is shown now.
     pub(crate) fn new(keys: &Keys, what: &'static str, shown: Option<Shown>) -> Self {
         let applied = keys.followed().applied();
-        Self { applied, what, shown }
+        Self {
+            applied,
+            what,
+            shown,
+            pause: Steps::LOOK_EVERY,
+        }
     }
 
     pub(crate) async fn due(&mut self, keys: &Keys, clock: &SharedClock) {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(self.pause) => {}
                 changed = self.applied.changed() => if changed.is_err() {
                     // The keys are gone, and so is the server.
                     return core::future::pending().await;
                 },
             }
+            let now = clock.now();
             let due = self
                 .shown
                 .as_ref()
-                .is_none_or(|shown| clock.now() >= shown.renew_at || !is_good(keys, &shown.issuer));
+                .is_none_or(|shown| shown.is_due(now) || !is_good(keys, &shown.issuer));
             if due {
                 return;
             }
         }
     }
 
-    /// Takes what came of it. After a failure it stays due.
-    pub(crate) fn done(&mut self, outcome: Result<Shown, ServerError>) {
+    /// Takes what came of it. After a failure it stays due, and so it does by a clock that shows a time before its issuer's.
+    pub(crate) fn done(&mut self, outcome: Result<Shown, ServerError>, now: UnixTime) {
         let what = self.what;
         match outcome {
             Ok(next) => {
                 info!(what, "renewed a certificate of our own");
+                self.pause = if next.is_due(now) {
+                    LOOK_EVERY
+                } else {
+                    Steps::LOOK_EVERY
+                };
                 self.shown = Some(next);
             }
-            Err(error) => warn!(
-                what,
-                error = chain(&error),
-                "cannot renew a certificate of our own"
-            ),
+            Err(error) => {
+                warn!(
+                    what,
+                    error = chain(&error),
+                    "cannot renew a certificate of our own"
+                );
+                self.pause = LOOK_EVERY;
+            }
         }
     }
 }
@@ -116,7 +140,7 @@ impl OwnIdentity {
         let mut renewal = Renewal::new(&self.keys, "the server's own svid", self.shown_now());
         loop {
             renewal.due(&self.keys, &self.clock).await;
-            renewal.done(self.issue().await);
+            renewal.done(self.issue().await, self.clock.now());
         }
     }
 

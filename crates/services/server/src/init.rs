@@ -7,6 +7,7 @@ use signet_keys::{
     FileSeal, JwtAlgorithm, Keys, KeysConfig, KeysError, Purpose, SealFileFault, X509Algorithm,
 };
 use signet_record::Recorder;
+use signet_sys::files::{self, Readers};
 use signet_time::SharedClock;
 use signet_x509::pem;
 use std::fs;
@@ -142,8 +143,12 @@ async fn fill(
         .filter_map(|key| key.certificate().cloned())
         .collect();
     let settings = dir.join("server.toml");
-    storage::write_new(&settings, settings_text(options, dir, seal_key).as_bytes())
-        .map_err(storage::unusable(dir))?;
+    files::write_new(
+        &settings,
+        settings_text(options, dir, seal_key).as_bytes(),
+        Readers::Owner,
+    )
+    .map_err(storage::unusable(dir))?;
     storage::write_marker(dir, &options.trust_domain, false)?;
     Ok(InitSummary {
         dir: dir.to_owned(),
@@ -159,7 +164,7 @@ async fn fill(
     })
 }
 
-fn clean(dir: &Path, made: bool) {
+pub(crate) fn clean(dir: &Path, made: bool) {
     if made {
         let _ = fs::remove_dir_all(dir);
         return;
@@ -174,7 +179,7 @@ fn clean(dir: &Path, made: bool) {
     }
 }
 
-fn settings_text(options: &InitOptions, dir: &Path, seal_key: &Path) -> String {
+pub(crate) fn settings_text(options: &InitOptions, dir: &Path, seal_key: &Path) -> String {
     // Written through the TOML of JSON strings: both quote and escape alike.
     let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
     let seal = serde_json::Value::from(format!("file={}", seal_key.display()));
@@ -193,6 +198,7 @@ agents = "127.0.0.1:{agents}"       # "0.0.0.0:{agents}" for agents on other mac
 metrics = "127.0.0.1:{metrics}"     # /metrics, /health/live, /health/ready
 api = "{api}"   # the administration API
 # api_group = "signet"              # its members are administrators, beside root and this server's user
+# api_minters_group = "ci"          # its members may mint (signet mint), and nothing else
 
 [svid]
 x509_alg = "{x509}"

@@ -3,6 +3,7 @@
 //! [`init`] makes a server's directory, [`Server::start`] runs it until its [`Handle`] is told to stop. Time comes
 //! from the clock that is handed in.
 
+mod backups;
 mod config;
 mod error;
 mod handle;
@@ -11,6 +12,7 @@ mod identity;
 mod init;
 mod machines;
 mod reload;
+mod restore;
 mod start;
 mod storage;
 mod trust;
@@ -23,4 +25,6 @@ pub use error::{Cause, REGISTER, ServerError};
 pub use handle::{Addresses, Handle};
 pub use init::{InitOptions, InitSummary, init};
 pub use reload::Reloader;
+pub use restore::{RESTORE_FAILPOINTS, RestoreOptions, RestoreSummary, restore};
+pub use signet_store::backup;
 pub use start::Server;

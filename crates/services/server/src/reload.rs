@@ -71,6 +71,7 @@ fn adopt(running: &mut Config, new: Config) -> Changes {
         metrics,
         api_socket,
         api_group,
+        api_minters_group,
         advertise,
         jwt_issuer,
         x509,
@@ -93,6 +94,11 @@ fn adopt(running: &mut Config, new: Config) -> Changes {
     changes.keep("listen.metrics", &running.metrics, &metrics);
     changes.keep("listen.api", &running.api_socket, &api_socket);
     changes.keep("listen.api_group", &running.api_group, &api_group);
+    changes.keep(
+        "listen.api_minters_group",
+        &running.api_minters_group,
+        &api_minters_group,
+    );
     keep_web(&mut changes, &running.web, &web);
     changes.keep("svid.jwt_issuer", &running.jwt_issuer, &jwt_issuer);
     changes.keep("svid.x509_alg", &running.x509, &x509);
@@ -166,6 +172,7 @@ agents = "127.0.0.1:8445"
 metrics = "127.0.0.1:8442"
 api = "/run/signet/api.sock"
 api_group = "signet"
+api_minters_group = "ci"
 [web]
 url = "https://id.example.org"
 certificate = "/etc/signet/web.pem"
@@ -250,6 +257,7 @@ site = "lab"
             ("127.0.0.1:8442", "127.0.0.1:9442", &["listen.metrics"]),
             ("/run/signet/api.sock", "/run/api.sock", &["listen.api"]),
             ("api_group = \"signet\"", "", &["listen.api_group"]),
+            ("\"ci\"", "\"release\"", &["listen.api_minters_group"]),
             (
                 "id.example.org",
                 "pki.example.org",

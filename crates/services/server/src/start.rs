@@ -3,12 +3,14 @@ use crate::health::{self, Health, VERSION};
 use crate::identity::OwnIdentity;
 use crate::storage::{self, Opened};
 use crate::upkeep::{self, Upkeep};
+use crate::watched::CountedJournal;
 use crate::web::{self, WebIdentity};
-use crate::{Config, Reloader, ServerError, machines, trust};
+use crate::{Config, Reloader, ServerError, Storage, backups, machines, trust};
 use arc_swap::ArcSwap;
 use core::time::Duration;
 use http::Extensions;
 use signet_authority::{Authority, NoneReserved};
+use signet_fault::chain;
 use signet_id::SpiffeId;
 use signet_keys::{Keys, KeysConfig};
 use signet_net::{
@@ -19,24 +21,19 @@ use signet_record::Recorder;
 use signet_registry::Registry;
 use signet_store::follow::{Followed, Guard};
 use signet_surface_admin::{Deps, LocalAdministrators};
-use signet_surface_agents::{Agents, Parts, Series};
+use signet_surface_agents::{Agents, Alarm, FeedPace, Parts, Series};
 use signet_surface_publish::Publisher;
 use signet_telemetry::Metrics;
 use signet_time::SharedClock;
-use signet_tls::{
-    ClientPolicy, LiveIdentity, ServerTls, SpiffeName, TlsError, WebTls, channel_binding, peer_identity,
-};
+use signet_tls::{ClientPolicy, LiveIdentity, ServerTls, SpiffeName, WebTls};
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::task::{JoinHandle, JoinSet};
-use tracing::info;
+use tracing::{info, warn};
 
 /// Starts servers.
 #[derive(Clone, Copy, Debug)]
 pub struct Server;
-
-/// How long a peer without an identity may stay connected: long enough to attest over a slow line.
-const STRANGER_AGE: ConnectionAge = ConnectionAge(Duration::from_secs(60));
 
 /// How long anybody may stay connected to the public port: it is for fetching, and places are few.
 const PUBLIC_AGE: ConnectionAge = ConnectionAge(Duration::from_secs(60));
@@ -73,14 +70,30 @@ impl Server {
     /// # Errors
     /// [`ServerError`], with the code of the part that failed.
     pub async fn start(config: Config, clock: SharedClock) -> Result<Handle, ServerError> {
-        let group = administrators_group(config.api_group.clone()).await?;
-        let listeners = listen(&config, group).await?;
+        let group = group_id("listen.api_group", config.api_group.clone()).await?;
+        let minters = group_id("listen.api_minters_group", config.api_minters_group.clone()).await?;
+        let listeners = listen(&config, group, minters).await?;
         let url = web::public_url(&config.web, listeners.https.address());
         let issuer = web::jwt_issuer(&config, &url)?;
         let x509pop = machines::x509pop(config.x509pop.clone()).await?;
         let opened = open(&config).await?;
+        backups::check_age(&*opened.log, &*opened.journal).await?;
         let domain = config.trust_domain.clone();
-        let recorder = Recorder::new(Arc::clone(&opened.journal));
+        let seal_name = match &config.storage {
+            Storage::Directory { seal, .. } => seal.clone(),
+            Storage::Memory => "memory".to_owned(),
+            Storage::Insecure { dir } => format!("file={}", dir.join(storage::INSECURE_KEY).display()),
+        };
+        let backup = backups::taker(
+            &domain,
+            seal_name,
+            Arc::clone(&opened.log),
+            Arc::clone(&opened.journal),
+            Arc::clone(&clock),
+        );
+        let metrics = Arc::new(Metrics::new(config.site.as_deref()));
+        let counted = CountedJournal::new(Arc::clone(&opened.journal), &metrics);
+        let recorder = Recorder::new(Arc::new(counted));
         let keys_config = KeysConfig {
             x509: config.x509,
             jwt: config.jwt,
@@ -118,8 +131,10 @@ impl Server {
         let shutdown = CancellationToken::new();
         let agents_stop = shutdown.child_token();
         let leaving = shutdown.child_token();
-        let metrics = Arc::new(Metrics::new(config.site.as_deref()));
-        let health = Arc::new(Health::new(Arc::clone(&registry), leaving.clone(), opened.probes));
+        let (alarm, mut probes) = (Arc::new(Alarm::default()), opened.probes);
+        let heard = Arc::clone(&alarm);
+        probes.push(Box::new(move || heard.told().map(|why| format!("state: {why}"))));
+        let health = Arc::new(Health::new(Arc::clone(&registry), leaving.clone(), probes));
         let view = trust::view(&keys, clock.now())?;
         let view = Arc::new(ArcSwap::from_pointee(view));
         let identity = own_identity(&config, &authority, &keys, &clock)?;
@@ -180,17 +195,22 @@ impl Server {
             series: Series::new(&metrics),
             x509pop,
             software: format!("signet {VERSION}"),
+            pace: FeedPace::default(),
+            alarm,
         });
         let seen = Arc::clone(&health);
         let admin = Deps {
             registry: Arc::clone(&registry),
             keys: Arc::clone(&keys),
             authority,
-            roles: Arc::new(LocalAdministrators::new(signet_sys::process::uid(), group)),
+            roles: Arc::new(
+                LocalAdministrators::new(signet_sys::process::uid(), group).with_minters(minters),
+            ),
             clock: Arc::clone(&clock),
             advertised: Arc::new(move || advertised.advertised()),
             jwt_issuer: issuer.clone(),
             health: Arc::new(move || seen.now()),
+            backup,
             metrics: Arc::clone(&metrics),
         };
         info!(
@@ -232,6 +252,7 @@ impl Server {
 impl Running {
     async fn run(mut self) -> Result<(), ServerError> {
         let metrics_stop = CancellationToken::new();
+        let (registry, clock) = (Arc::clone(&self.admin.registry), Arc::clone(&self.admin.clock));
         let metrics = self.listeners.metrics.take().map(|listener| {
             let router = health::router(Arc::clone(&self.health), Arc::clone(&self.metrics));
             tokio::spawn(serve_tcp(
@@ -241,16 +262,8 @@ impl Running {
                 metrics_stop.clone(),
             ))
         });
-        let identify = |connection: &rustls::ServerConnection| {
-            let (peer, mut extensions) = (peer_identity(connection), Extensions::new());
-            if peer.spiffe_id().is_none() {
-                extensions.insert(STRANGER_AGE);
-                // What a machine that attests binds its proof to.
-                extensions.insert(channel_binding(connection)?);
-            }
-            extensions.insert(peer);
-            Ok::<_, TlsError>(extensions)
-        };
+        let agents = self.agents.clone();
+        let identify = move |connection: &rustls::ServerConnection| agents.identify(connection);
         let anybody = |_: &rustls::ServerConnection| {
             let mut extensions = Extensions::new();
             extensions.insert(PUBLIC_AGE);
@@ -292,6 +305,14 @@ impl Running {
         ];
         self.agents.drained().await;
         self.tasks.shutdown().await;
+        // Nothing is signed any more; a stop forgets no use.
+        if let Err(error) = registry.write_uses(clock.now()).await {
+            warn!(
+                error = chain(&error),
+                "which entries were used lately is not written down"
+            );
+        }
+        drop(registry);
         // Health says that we drain until there is nothing left to drain.
         metrics_stop.cancel();
         if let Some(metrics) = metrics {
@@ -325,7 +346,7 @@ async fn open(config: &Config) -> Result<Opened, ServerError> {
         .unwrap_or(Err(ServerError::Task { task: "open" }))
 }
 
-async fn listen(config: &Config, group: Option<u32>) -> Result<Listeners, ServerError> {
+async fn listen(config: &Config, group: Option<u32>, minters: Option<u32>) -> Result<Listeners, ServerError> {
     let https = TcpServer::bind(config.https, "listen.https")
         .await
         .map_err(ServerError::part("listen for the public"))?;
@@ -343,6 +364,7 @@ async fn listen(config: &Config, group: Option<u32>) -> Result<Listeners, Server
     let options = UnixOptions {
         mode: if group.is_some() { 0o660 } else { 0o600 },
         group,
+        also: minters,
     };
     let api = UnixServer::bind(&config.api_socket, options)
         .map_err(ServerError::part("listen for administrators"))?;
@@ -354,7 +376,8 @@ async fn listen(config: &Config, group: Option<u32>) -> Result<Listeners, Server
     })
 }
 
-async fn administrators_group(name: Option<String>) -> Result<Option<u32>, ServerError> {
+/// The number of the group that `setting` names.
+async fn group_id(setting: &'static str, name: Option<String>) -> Result<Option<u32>, ServerError> {
     let Some(name) = name else {
         return Ok(None);
     };
@@ -363,8 +386,8 @@ async fn administrators_group(name: Option<String>) -> Result<Option<u32>, Serve
     let found = tokio::task::spawn_blocking(move || signet_sys::names::group_id(&wanted))
         .await
         .map_err(|_| ServerError::Task { task: "group" })?
-        .map_err(ServerError::part("look up the administrators' group"))?;
-    found.map(Some).ok_or(ServerError::Group { name })
+        .map_err(ServerError::part("look up a group"))?;
+    found.map(Some).ok_or(ServerError::Group { setting, name })
 }
 
 fn own_identity(

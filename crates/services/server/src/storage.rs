@@ -12,9 +12,10 @@ use signet_keys::{FileSeal, MemorySeal, Seal, SealChoice, parse_seal};
 use signet_store::memory::{MemoryJournal, MemoryLog};
 use signet_store::{ChangeLog, Journal};
 use signet_store_sqlite::SqliteLog;
+use signet_sys::files::{self, Readers};
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -178,11 +179,7 @@ pub(crate) fn open_files(dir: &Path, seal: Arc<dyn Seal>) -> Result<Opened, Serv
 
 /// Makes `dir` for this user alone, unless it is there. Returns whether it was made.
 pub(crate) fn make_dir(dir: &Path) -> Result<bool, ServerError> {
-    match fs::DirBuilder::new().mode(0o700).create(dir) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(source) => Err(unusable(dir)(source)),
-    }
+    files::make_private_dir(dir).map_err(unusable(dir))
 }
 
 /// Refuses a directory that another user owns or can look into.
@@ -220,20 +217,9 @@ pub(crate) fn write_marker(
 ) -> Result<(), ServerError> {
     let seal = if insecure { "insecure" } else { "elsewhere" };
     let text = format!("{MARKER_HEAD}\ntrust_domain {trust_domain}\nseal {seal}\n");
-    write_new(&dir.join(MARKER), text.as_bytes())
-        .and_then(|()| fs::File::open(dir)?.sync_all())
+    files::write_new(&dir.join(MARKER), text.as_bytes(), Readers::Owner)
+        .and_then(|()| files::sync_dir(dir))
         .map_err(unusable(dir))
-}
-
-/// Writes a file that must not be there yet, for this user alone, and syncs it.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -266,6 +252,11 @@ fn check_marker(dir: &Path, trust_domain: &TrustDomain, insecure: Insecure) -> R
         return Err(ServerError::NotForDev { dir: dir.into() });
     }
     Ok(())
+}
+
+/// Refuses a directory that is not that of a server of `trust_domain`.
+pub(crate) fn check_server(dir: &Path, trust_domain: &TrustDomain) -> Result<(), ServerError> {
+    check_marker(dir, trust_domain, Insecure::Refused)
 }
 
 fn parse_marker(text: &str) -> Option<Marker> {

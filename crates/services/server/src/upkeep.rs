@@ -9,13 +9,16 @@ use signet_registry::Registry;
 use signet_store::follow::{Followed, Guard};
 use signet_store::{ChangeLog, Fold, FoldError};
 use signet_telemetry::{Family, GaugeF64, Metrics, label, label_set};
-use signet_time::SharedClock;
+use signet_time::{SharedClock, UnixTime};
 use std::sync::Arc;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, error, warn};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(60);
+
+/// How often it is written down which entries were used: what a server that is killed forgets.
+const USES_EVERY: Duration = Duration::from_secs(3_600);
 
 /// How long changes stay in the log for those who follow it.
 const LOG_KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -66,6 +69,7 @@ impl Upkeep {
     pub(crate) async fn run(self) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut uses_written: Option<UnixTime> = None;
         loop {
             ticks.tick().await;
             let now = self.clock.now();
@@ -76,6 +80,17 @@ impl Upkeep {
                 "sweep",
                 swept.map(|removed| debug!(removed, "expired records removed")),
             );
+            // A clock that was set back must not keep them from being written.
+            if uses_written.is_none_or(|at| now < at || now.since(at) >= USES_EVERY) {
+                let written = self.registry.write_uses(now).await;
+                if written.is_ok() {
+                    uses_written = Some(now);
+                }
+                self.report(
+                    "uses",
+                    written.map(|records| debug!(records, "uses of entries written")),
+                );
+            }
             if self.health.now().status == "failing" {
                 // Without anything to write nobody would find out that writes are taken again.
                 if let Err(error) = self.registry.try_write(now).await {
@@ -134,6 +149,6 @@ pub(crate) async fn follow(
     core::future::pending().await
 }
 
-async fn one<F: Fold + Send + Sync>(followed: &Followed<F>) -> FoldError {
+async fn one<F: Fold + Send + Sync + 'static>(followed: &Followed<F>) -> FoldError {
     followed.follow().await
 }

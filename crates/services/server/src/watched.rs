@@ -3,13 +3,15 @@
 use crate::health::Probe;
 use bytes::Bytes;
 use signet_fault::{Coded, chain};
+use signet_store::backup::{Image, ImagePart};
 use signet_store::{
-    Batch, BoxFuture, ChangeLog, CommitError, Committed, Cursor, Index, Journal, JournalError, Seq, Snapshot,
-    StoreError, Tail,
+    Batch, BoxFuture, ChangeLog, CommitError, Committed, Cursor, Index, Journal, JournalError, Past,
+    PastWish, Piece, Seq, Snapshot, StoreError, Tail, Wanted,
 };
+use signet_telemetry::{Counter, Metrics};
 use signet_time::UnixTime;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Why the last write was refused, until one is taken.
 #[derive(Clone, Default)]
@@ -85,16 +87,40 @@ impl ChangeLog for WatchedLog {
         })
     }
 
-    fn load(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
-        self.inner.load()
+    fn load_kinds(&self, wanted: Wanted) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+        self.inner.load_kinds(wanted)
+    }
+
+    fn load_pieces(
+        &self,
+        wanted: Wanted,
+        pieces: mpsc::Sender<Piece>,
+    ) -> BoxFuture<'_, Result<Cursor, StoreError>> {
+        self.inner.load_pieces(wanted, pieces)
+    }
+
+    fn image(&self) -> BoxFuture<'_, Result<Image, StoreError>> {
+        self.inner.image()
+    }
+
+    fn image_parts(&self, parts: mpsc::Sender<ImagePart>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.image_parts(parts)
     }
 
     fn tail(&self, after: Cursor, limit: usize) -> BoxFuture<'_, Result<Tail, StoreError>> {
         self.inner.tail(after, limit)
     }
 
+    fn past(&self, until: Cursor, wish: PastWish) -> BoxFuture<'_, Result<Past, StoreError>> {
+        self.inner.past(until, wish)
+    }
+
     fn head(&self) -> watch::Receiver<Seq> {
         self.inner.head()
+    }
+
+    fn begin_epoch(&self) -> BoxFuture<'_, Result<Cursor, StoreError>> {
+        self.inner.begin_epoch()
     }
 
     fn prune(&self, before: Seq) -> BoxFuture<'_, Result<u64, StoreError>> {
@@ -123,11 +149,11 @@ impl WatchedJournal {
     pub(crate) fn probe(&self) -> Probe {
         self.refusal.probe("record")
     }
-}
 
-impl Journal for WatchedJournal {
-    fn append(&self, record: Bytes) -> BoxFuture<'_, Result<Index, JournalError>> {
-        let work = self.inner.append(record);
+    fn appended<'a>(
+        &'a self,
+        work: BoxFuture<'a, Result<Index, JournalError>>,
+    ) -> BoxFuture<'a, Result<Index, JournalError>> {
         Box::pin(async move {
             let outcome = work.await;
             match &outcome {
@@ -139,6 +165,71 @@ impl Journal for WatchedJournal {
             }
             outcome
         })
+    }
+}
+
+impl Journal for WatchedJournal {
+    fn append(&self, record: Bytes) -> BoxFuture<'_, Result<Index, JournalError>> {
+        self.appended(self.inner.append(record))
+    }
+
+    fn append_all(&self, records: Vec<Bytes>) -> Vec<BoxFuture<'_, Result<Index, JournalError>>> {
+        let appends = self.inner.append_all(records).into_iter();
+        appends.map(|work| self.appended(work)).collect()
+    }
+
+    fn range(&self, from: Index, limit: usize) -> BoxFuture<'_, Result<Vec<(Index, Bytes)>, JournalError>> {
+        self.inner.range(from, limit)
+    }
+
+    fn next_index(&self) -> Index {
+        self.inner.next_index()
+    }
+
+    fn prune_before(&self, before: Index) -> BoxFuture<'_, Result<(), JournalError>> {
+        self.inner.prune_before(before)
+    }
+}
+
+/// A journal that counts the records that are durable.
+pub(crate) struct CountedJournal {
+    inner: Arc<dyn Journal>,
+    appended: Counter,
+}
+
+impl CountedJournal {
+    pub(crate) fn new(inner: Arc<dyn Journal>, metrics: &Metrics) -> Self {
+        Self {
+            inner,
+            appended: metrics.counter(
+                "signet_audit_appended_total",
+                "Records of what was issued that are durable",
+            ),
+        }
+    }
+
+    fn counted<'a>(
+        &'a self,
+        work: BoxFuture<'a, Result<Index, JournalError>>,
+    ) -> BoxFuture<'a, Result<Index, JournalError>> {
+        Box::pin(async move {
+            let outcome = work.await;
+            if outcome.is_ok() {
+                self.appended.inc();
+            }
+            outcome
+        })
+    }
+}
+
+impl Journal for CountedJournal {
+    fn append(&self, record: Bytes) -> BoxFuture<'_, Result<Index, JournalError>> {
+        self.counted(self.inner.append(record))
+    }
+
+    fn append_all(&self, records: Vec<Bytes>) -> Vec<BoxFuture<'_, Result<Index, JournalError>>> {
+        let appends = self.inner.append_all(records).into_iter();
+        appends.map(|work| self.counted(work)).collect()
     }
 
     fn range(&self, from: Index, limit: usize) -> BoxFuture<'_, Result<Vec<(Index, Bytes)>, JournalError>> {
@@ -164,6 +255,32 @@ mod tests {
     use signet_store::Origin;
     use signet_store::faulty::{Fault, FaultyJournal, FaultyLog, Op};
     use signet_store::memory::{MemoryJournal, MemoryLog};
+
+    #[tokio::test]
+    async fn a_record_counts_once_it_is_durable_for_certain() {
+        let (metrics, records) = (
+            Metrics::new(None),
+            FaultyJournal::new(Arc::new(MemoryJournal::new())),
+        );
+        let journal = CountedJournal::new(Arc::new(records.clone()), &metrics);
+        let is_told = |count: u32| {
+            let line = format!("signet_audit_appended_total {count}");
+            assert!(
+                metrics.text().lines().any(|told| told == line),
+                "{}",
+                metrics.text()
+            );
+        };
+        is_told(0);
+        for _ in 0..3 {
+            journal.append(Bytes::from_static(b"a record")).await.unwrap();
+        }
+        for fault in Fault::ALL {
+            records.plan(Op::Append, 1, fault);
+            journal.append(Bytes::from_static(b"another")).await.unwrap_err();
+        }
+        is_told(3);
+    }
 
     #[tokio::test]
     async fn a_server_that_cannot_write_is_not_ready_until_it_can_again() {

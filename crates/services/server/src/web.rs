@@ -115,7 +115,7 @@ impl WebIdentity {
                 let mut renewal = Renewal::new(&own.keys, what, own.shown(&self.live));
                 loop {
                     renewal.due(&own.keys, &self.clock).await;
-                    renewal.done(self.issue(own).await);
+                    renewal.done(self.issue(own).await, self.clock.now());
                 }
             }
             Source::Files { files, host } => self.follow(files, host).await,

@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http::{HeaderName, HeaderValue, header};
 use signet_api::PROBLEM_JSON;
 use signet_store::Seq;
@@ -18,6 +18,9 @@ use tokio::time::Instant;
 const REQUEST_ID: HeaderName = HeaderName::from_static(RequestId::HEADER);
 const SEQ: HeaderName = HeaderName::from_static("x-signet-seq");
 
+/// As much as is said of the path of a request whose head is too long, in characters.
+const PATH_SHOWN_MAX: usize = 256;
+
 /// The change that an answer reflects, where it is not the registry's.
 #[derive(Clone, Copy)]
 pub(crate) struct Reflects(pub(crate) Seq);
@@ -27,9 +30,17 @@ pub(crate) async fn around(State(shared): State<Arc<Shared>>, mut request: Reque
     let began = Instant::now();
     let header = request.headers().get(&REQUEST_ID).map(HeaderValue::as_bytes);
     let request_id = RequestId::from_caller(header);
-    let path = request.uri().path().to_owned();
-    request.extensions_mut().insert(request_id.clone());
-    let mut response = next.run(request).await;
+    let mut path = request.uri().path().to_owned();
+    let mut response = match signet_net::check_head(&request) {
+        Ok(()) => {
+            request.extensions_mut().insert(request_id.clone());
+            next.run(request).await
+        }
+        Err(error) => {
+            path = path.chars().take(PATH_SHOWN_MAX).collect();
+            Refusal::from(error).into_response()
+        }
+    };
     if response.extensions_mut().remove::<Handled>().is_none() {
         let took = began.elapsed();
         shared.series.observe(Class::Unrouted, response.status(), took);

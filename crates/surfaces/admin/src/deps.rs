@@ -1,12 +1,14 @@
 use crate::Roles;
 use crate::metrics::Series;
+use bytes::Bytes;
 use signet_authority::Authority;
 use signet_keys::Keys;
 use signet_registry::Registry;
+use signet_store::{BoxFuture, Seq, StoreError};
 use signet_telemetry::Metrics;
 use signet_time::SharedClock;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 /// What the administration API works on.
 #[derive(Clone)]
@@ -27,8 +29,19 @@ pub struct Deps {
     pub jwt_issuer: String,
     /// Whether the server serves.
     pub health: Arc<dyn Fn() -> Health + Send + Sync>,
+    /// Takes a backup.
+    pub backup: Arc<dyn Fn() -> BoxFuture<'static, Result<BackupStream, StoreError>> + Send + Sync>,
     /// Where the series of this API are registered, once.
     pub metrics: Arc<Metrics>,
+}
+
+/// A backup that is being taken.
+#[derive(Debug)]
+pub struct BackupStream {
+    /// The change that it is taken at.
+    pub seq: Seq,
+    /// Its bytes, one piece after the other. It is whole when they end without an error.
+    pub chunks: mpsc::Receiver<Result<Bytes, StoreError>>,
 }
 
 /// Whether the server serves, as it stands in the API.
@@ -45,7 +58,7 @@ pub(crate) struct Shared {
     pub(crate) deps: Deps,
     pub(crate) series: Series,
     /// Who may hold a large body in memory.
-    pub(crate) bulk: Semaphore,
+    pub(crate) bulk: Arc<Semaphore>,
 }
 
 /// How many large bodies are held in memory at once; further ones wait for their turn.
@@ -57,7 +70,7 @@ impl Shared {
         Self {
             deps,
             series,
-            bulk: Semaphore::new(BULK_AT_ONCE),
+            bulk: Arc::new(Semaphore::new(BULK_AT_ONCE)),
         }
     }
 }

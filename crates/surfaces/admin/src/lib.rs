@@ -34,7 +34,7 @@ mod routes;
 mod samples;
 mod schemas;
 
-pub use deps::{Deps, Health};
+pub use deps::{BackupStream, Deps, Health};
 pub use error::{AdminError, REGISTER};
 pub use input::{BODY_BYTES_MAX, BULK_BYTES_MAX};
 pub use openapi::document;

@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 pub(crate) const VERSION: &str = "3.1.0";
 
 /// Refusals that every route can give: who calls, what they sent along, and our own failures.
-const ALWAYS: [(u16, &str); 8] = [
+const ALWAYS: [(u16, &str); 9] = [
     (400, "SGAD007"),
     (400, "SGAD012"),
     (403, "SGAD001"),
@@ -24,6 +24,7 @@ const ALWAYS: [(u16, &str); 8] = [
     (403, "SGAD003"),
     (408, "SGAD008"),
     (413, "SGAD006"),
+    (431, "SGNE020"),
     (500, "SGAD013"),
 ];
 
@@ -169,9 +170,6 @@ fn responses(route: &Route) -> Value {
         codes.dedup();
         all.insert(status.to_string(), refusal(status, &codes));
     }
-    // Said by the listener, which reads no further: there is no request yet that a problem could be of.
-    let too_long = "The path, query and headers are longer than is read. No body.";
-    all.insert("431".to_owned(), json!({"description": too_long}));
     Value::Object(all)
 }
 
@@ -244,8 +242,9 @@ fn refusal(status: u16, codes: &[&str]) -> Value {
     })
 }
 
-const REGISTERS: [&[signet_fault::Entry]; 6] = [
+const REGISTERS: [&[signet_fault::Entry]; 7] = [
     crate::REGISTER,
+    signet_net::REGISTER,
     signet_registry::REGISTER,
     signet_authority::REGISTER,
     signet_keys::REGISTER,

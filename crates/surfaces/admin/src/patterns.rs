@@ -6,7 +6,8 @@
 
 use core::time::Duration;
 use serde_json::{Value, json};
-use signet_id::{Fact, Selector, SpiffeId, TrustDomain};
+use signet_api::ORPHAN_DAYS_MAX;
+use signet_id::{Fact, Selector, SpiffeId, TemplateFact, Trust, TrustDomain};
 use signet_registry::limits;
 use signet_time::DURATION_UNITS;
 
@@ -32,6 +33,20 @@ pub(crate) fn time() -> Value {
         "pattern": r"^(?:19[7-9]|[2-9][0-9]{2})[0-9]-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z$",
         "description": "A moment in UTC (RFC 3339), from 1970 to 9999.",
     })
+}
+
+/// A day in UTC (RFC 3339 §5.6, `full-date`).
+pub(crate) fn day() -> Value {
+    json!({
+        "type": "string", "format": "date",
+        "pattern": "^(?:19[7-9]|2[0-9]{2})[0-9]-[0-9]{2}-[0-9]{2}$",
+        "description": "A day in UTC.",
+    })
+}
+
+/// After how many days without use an entry is orphaned.
+pub(crate) fn orphan_days() -> Value {
+    json!({"type": "integer", "minimum": 1, "maximum": ORPHAN_DAYS_MAX})
 }
 
 /// Any duration.
@@ -139,6 +154,48 @@ pub(crate) fn workload_id() -> Value {
     let reserved = json!({"pattern": "^spiffe://[^/]*/signet(?:/|$)"});
     let about = "In the server's own trust domain, with a path, which is not below `/signet`.";
     with(with(id_with_path(), "not", reserved), "description", json!(about))
+}
+
+/// A SPIFFE ID, or a template of such: the first segment is none, and each of the others may be a fact in braces.
+pub(crate) fn id_pattern() -> Value {
+    let about = "A SPIFFE ID, or a template of SPIFFE IDs in which whole segments are facts in braces.";
+    json!({
+        "anyOf": [spiffe_id(), {"type": "string", "maxLength": SpiffeId::BYTES_MAX, "pattern": template(&[])}],
+        "description": about,
+    })
+}
+
+/// The same as an administrator may give them away.
+pub(crate) fn workload_pattern() -> Value {
+    let reserved = json!({"pattern": "^spiffe://[^/]*/signet(?:/|$)"});
+    // What names the node comes first, if agents have a word in it.
+    let bound = template(&[TemplateFact::NodeId]);
+    let proved = json!({"type": "string", "maxLength": SpiffeId::BYTES_MAX, "pattern": bound});
+    let about = "In the server's own trust domain, with a path, which is not below `/signet`; or a template of such, in \
+                 which facts of processes stand below `{node.id}`.";
+    let any = json!({"anyOf": [id_with_path(), proved]});
+    with(with(any, "not", reserved), "description", json!(about))
+}
+
+/// A template, in which facts that are an agent's word stand below one of `binding` where there is any of those.
+fn template(binding: &[TemplateFact]) -> String {
+    let facts = |wanted: &dyn Fn(&TemplateFact) -> bool| {
+        let names: Vec<String> = TemplateFact::all()
+            .filter(wanted)
+            .map(|fact| fact.name().replace('.', r"\."))
+            .collect();
+        format!(r"\{{(?:{})\}}", names.join("|"))
+    };
+    let (all, max) = (facts(&|_| true), TrustDomain::BYTES_MAX);
+    let head = format!("^spiffe://[a-z0-9._-]{{1,{max}}}/{SEGMENT}");
+    let any = format!("(?:/(?:{SEGMENT}|{all}))*");
+    if binding.is_empty() {
+        return format!("{head}{any}/{all}{any}$");
+    }
+    let binds = facts(&|fact| binding.contains(fact));
+    let proved = facts(&|fact| fact.trust() != Trust::Claimed);
+    let free = format!("(?:/(?:{SEGMENT}|{proved}))*");
+    format!("{head}{free}/(?:{proved}{free}|{binds}{any})$")
 }
 
 /// A selector, whether or not anything states it.

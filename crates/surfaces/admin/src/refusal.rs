@@ -7,6 +7,7 @@ use signet_api::{EntryFault, Problem, ProblemItem};
 use signet_authority::IssueError;
 use signet_fault::{Coded, chain};
 use signet_keys::KeysError;
+use signet_net::NetError;
 use signet_registry::{EntryProblems, RegistryError};
 use signet_store::{Cause, CommitError, Invalid};
 
@@ -186,6 +187,17 @@ impl From<AdminError> for Refusal {
     }
 }
 
+impl From<NetError> for Refusal {
+    /// Of a request whose head is too long; a listener says nothing else of requests.
+    fn from(error: NetError) -> Self {
+        Self::of(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "path and headers too long",
+            &error,
+        )
+    }
+}
+
 impl From<RegistryError> for Refusal {
     fn from(error: RegistryError) -> Self {
         use RegistryError as E;
@@ -208,7 +220,7 @@ impl From<RegistryError> for Refusal {
                 });
                 of(StatusCode::UNPROCESSABLE_ENTITY, "not valid").with_faults(faults)
             }
-            E::Count { .. } | E::Reason { .. } | E::EntryRepeated { .. } => {
+            E::Count { .. } | E::Reason { .. } | E::EntryRepeated { .. } | E::Templates { .. } => {
                 of(StatusCode::UNPROCESSABLE_ENTITY, "not valid")
             }
             E::EntryUnknown { .. } | E::NodeUnknown { .. } | E::JoinTokenUnknown => {
@@ -217,7 +229,7 @@ impl From<RegistryError> for Refusal {
             E::IdentityOfNode { .. } | E::IdentityOfEntry { .. } => {
                 of(StatusCode::CONFLICT, "identity taken")
             }
-            E::Changed | E::EntryOutdated { .. } | E::Contended { .. } => {
+            E::Changed | E::EntryOutdated { .. } | E::EntryNeeded { .. } | E::Contended { .. } => {
                 of(StatusCode::CONFLICT, "changed meanwhile")
             }
             E::NodeBanned { .. } | E::JoinTokenExpired { .. } | E::JoinTokenBound => {

@@ -9,26 +9,45 @@ pub trait Roles: Send + Sync {
     fn roles(&self, peer: &Peer) -> Vec<Role>;
 }
 
-/// Root, the server's own user and the members of one group are administrators; nobody else is anything.
+/// Root, the server's own user and the members of one group are administrators, the members of another one minters;
+/// who is in both is both, and nobody else is anything.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAdministrators {
     own_uid: u32,
     group: Option<u32>,
+    minters: Option<u32>,
 }
 
 impl LocalAdministrators {
     /// For a server that runs as `own_uid`, with the administrators' group `group`.
     #[must_use]
     pub const fn new(own_uid: u32, group: Option<u32>) -> Self {
-        Self { own_uid, group }
+        Self {
+            own_uid,
+            group,
+            minters: None,
+        }
     }
 
-    fn admits(self, uid: u32, gid: u32, groups: impl FnOnce() -> Vec<u32>) -> bool {
-        uid == 0
-            || uid == self.own_uid
-            || self
-                .group
-                .is_some_and(|group| gid == group || groups().contains(&group))
+    /// With `minters` as the group of minters.
+    #[must_use]
+    pub const fn with_minters(self, minters: Option<u32>) -> Self {
+        Self { minters, ..self }
+    }
+
+    fn found(self, uid: u32, gid: u32, groups: impl FnOnce() -> Vec<u32>) -> Vec<Role> {
+        // Not asked for where no group counts.
+        let groups = match (self.group, self.minters) {
+            (None, None) => Vec::new(),
+            _ => groups(),
+        };
+        let is_member = |of: Option<u32>| of.is_some_and(|group| gid == group || groups.contains(&group));
+        let is_administrator = uid == 0 || uid == self.own_uid || is_member(self.group);
+        let roles = [
+            is_administrator.then_some(Role::Administrator),
+            is_member(self.minters).then_some(Role::Minter),
+        ];
+        roles.into_iter().flatten().collect()
     }
 }
 
@@ -36,11 +55,7 @@ impl Roles for LocalAdministrators {
     fn roles(&self, peer: &Peer) -> Vec<Role> {
         // A process that has changed since it connected is a member of nothing.
         let groups = || peer.groups().unwrap_or_default();
-        if self.admits(peer.uid(), peer.gid(), groups) {
-            vec![Role::Administrator]
-        } else {
-            Vec::new()
-        }
+        self.found(peer.uid(), peer.gid(), groups)
     }
 }
 
@@ -72,7 +87,37 @@ mod tests {
             (with_group, 1000, 1000, vec![7, 51], false),
             (with_group, 50, 1000, vec![], false),
         ] {
-            let found = known.admits(uid, gid, || groups.clone());
+            let found = known.found(uid, gid, || groups.clone());
+            let expected: &[Role] = if expected { &[Role::Administrator] } else { &[] };
+            assert_eq!(found, expected, "{uid} {gid} {groups:?}");
+        }
+    }
+
+    #[test]
+    fn the_minters_group_mints_and_who_is_in_both_groups_is_both() {
+        use Role::{Administrator, Minter};
+        let both = LocalAdministrators::new(900, Some(50)).with_minters(Some(60));
+        let minters = LocalAdministrators::new(900, None).with_minters(Some(60));
+        for (known, uid, gid, groups, expected) in [
+            (both, 1000, 1000, vec![60], &[Minter][..]),
+            (both, 1000, 60, vec![], &[Minter]),
+            (both, 1000, 50, vec![60], &[Administrator, Minter]),
+            (both, 1000, 60, vec![50], &[Administrator, Minter]),
+            (both, 1000, 1000, vec![50], &[Administrator]),
+            (both, 60, 1000, vec![61], &[]),
+            (both, 0, 0, vec![], &[Administrator]),
+            (minters, 900, 60, vec![], &[Administrator, Minter]),
+            (minters, 1000, 1000, vec![50, 60], &[Minter]),
+            (minters, 1000, 50, vec![], &[]),
+            (
+                LocalAdministrators::new(900, Some(50)).with_minters(Some(50)),
+                1000,
+                50,
+                vec![],
+                &[Administrator, Minter],
+            ),
+        ] {
+            let found = known.found(uid, gid, || groups.clone());
             assert_eq!(found, expected, "{uid} {gid} {groups:?}");
         }
     }

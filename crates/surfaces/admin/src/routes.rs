@@ -1,5 +1,5 @@
 use crate::deps::Shared;
-use crate::handlers::{apply, entries, join_tokens, mint, nodes, server, trust};
+use crate::handlers::{apply, entries, join_tokens, mint, nodes, orphans, server, trust};
 use crate::input::Call;
 use crate::operation::{Length, Operation};
 use crate::refusal::Refusal;
@@ -68,6 +68,7 @@ static ROUTES: &[Route] = &[
     // Reads: the list to compare with is too long for a query.
     route!(POST "/api/v1/entries/plan" Action::read("entry.plan"), operations::apply::PLAN, apply::plan),
     route!(POST "/api/v1/entries/apply" Action::change("entry.apply"), operations::apply::APPLY, apply::apply),
+    route!(GET "/api/v1/entries/orphaned" Action::read("entry.list"), operations::orphans::LIST, orphans::list),
     route!(GET "/api/v1/entries/{id}" Action::read("entry.show"), operations::entries::SHOW, entries::show),
     route!(PUT "/api/v1/entries/{id}" Action::change("entry.update"), operations::entries::UPDATE, entries::update),
     route!(DELETE "/api/v1/entries/{id}" Action::change("entry.delete"), operations::entries::DELETE, entries::delete),
@@ -78,9 +79,12 @@ static ROUTES: &[Route] = &[
     route!(POST "/api/v1/join-tokens" Action::change("join_token.create"), operations::join_tokens::CREATE, join_tokens::create),
     route!(POST "/api/v1/mint/x509" Action::MINT_X509_SVID, operations::mint::X509, mint::x509),
     route!(POST "/api/v1/mint/jwt" Action::MINT_JWT_SVID, operations::mint::JWT, mint::jwt),
+    route!(POST "/api/v1/mint/wit" Action::MINT_WIT_SVID, operations::mint::WIT, mint::wit),
     route!(GET "/api/v1/bundle" Action::read("bundle.show"), operations::trust::BUNDLE, trust::bundle),
     route!(GET "/api/v1/ca" Action::read("ca.show"), operations::trust::CA, trust::ca),
     route!(GET "/api/v1/server" Action::read("server.show"), operations::server::SHOW, server::show),
+    // Open to those alone who may change: it holds everything.
+    route!(POST "/api/v1/backup" Action::change("server.backup"), operations::server::BACKUP, server::backup),
     route!(GET "/api/v1/health" Action::read("health.show"), operations::server::HEALTH, server::health),
     route!(GET "/api/v1/openapi.json" Action::read("openapi.show"), operations::server::OPENAPI, server::openapi),
 ];

@@ -37,6 +37,14 @@ pub(crate) fn entry_plan() -> Value {
     })
 }
 
+/// A page of entries that nobody needs.
+pub(crate) fn orphans() -> Value {
+    let orphan = json!({
+        "entry": entry(), "seq": 7, "why": "unused", "since": "2026-01-20", "last_used": "2026-01-20",
+    });
+    json!({"items": [orphan], "next_cursor": null, "watched_since": "2025-11-03", "days": 30})
+}
+
 /// A minted certificate.
 pub(crate) fn minted_x509() -> Value {
     json!({
@@ -53,12 +61,21 @@ pub(crate) fn minted_jwt() -> Value {
     })
 }
 
+/// A minted token that is bound to a key.
+pub(crate) fn minted_wit() -> Value {
+    json!({
+        "spiffe_id": SPIFFE_ID, "jti": "5d0ce8a1", "issued_at": TIME, "expires_at": "2026-03-01T13:00:00Z",
+        "svid": "eyJhbGciOiJFUzI1NiJ9.e30.c2ln",
+    })
+}
+
 /// A node.
 pub(crate) fn node() -> Value {
     json!({
         "id": NODE_ID, "attestor": "join", "join_token": "4f1c0a2b9d8e7f60", "key_sha256": SHA256,
         "attested_at": TIME, "serial": "5d0ce8a1", "expires_at": "2026-03-01T13:00:00Z",
         "banned": false, "banned_at": null, "ban_reason": null,
+        "renewals": 3, "copies": 0, "copied_at": null,
     })
 }
 

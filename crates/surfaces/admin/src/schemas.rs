@@ -4,10 +4,10 @@ use crate::patterns;
 use crate::refusal::FAULTS_MAX;
 use core::time::Duration;
 use serde_json::{Map, Value, json};
-use signet_api::ENTRIES_MAX;
+use signet_api::{ENTRIES_MAX, LIST_LIMIT_MAX};
 use signet_crypto::KeyKind;
 use signet_keys::{KeyState, Purpose};
-use signet_registry::limits;
+use signet_registry::{OrphanReason, limits};
 
 /// A reference to the schema `name`.
 pub(crate) fn reference(name: &str) -> Value {
@@ -19,6 +19,8 @@ pub(crate) fn all() -> Map<String, Value> {
     let named = [
         ("SpiffeId", patterns::spiffe_id()),
         ("WorkloadId", patterns::workload_id()),
+        ("IdPattern", patterns::id_pattern()),
+        ("WorkloadPattern", patterns::workload_pattern()),
         ("TrustDomain", patterns::trust_domain()),
         ("EntryId", patterns::hex(16)),
         ("Entry", entry()),
@@ -29,10 +31,14 @@ pub(crate) fn all() -> Map<String, Value> {
         ("PlannedEntry", planned_entry()),
         ("ApplyRequest", apply_request()),
         ("EntriesApplied", entries_applied()),
+        ("Orphan", orphan()),
+        ("Orphans", orphans()),
         ("MintX509Request", mint_x509_request()),
         ("MintedX509Svid", minted_x509()),
         ("MintJwtRequest", mint_jwt_request()),
         ("MintedJwtSvid", minted_jwt()),
+        ("MintWitRequest", mint_wit_request()),
+        ("MintedWitSvid", minted_wit()),
         ("Node", node()),
         ("BanRequest", ban_request()),
         ("JoinTokenRequest", join_token_request()),
@@ -89,7 +95,7 @@ fn entry() -> Value {
         "Who may have which name.",
         json!({
             "id": reference("EntryId"),
-            "spiffe_id": about(reference("SpiffeId"), "The name that is given."),
+            "spiffe_id": about(reference("IdPattern"), "The name that is given, or a template of names."),
             "parent_id": about(or_null(reference("SpiffeId")), "The node it is given on; null means every node."),
             "selectors": about(set(&patterns::selector(), limits::SELECTORS_MAX),
                 "What must all be true of a process."),
@@ -127,7 +133,7 @@ fn draft(id: &Value) -> Value {
         "additionalProperties": false,
         "properties": {
             "id": about(id.clone(), "Given by the server."),
-            "spiffe_id": reference("WorkloadId"),
+            "spiffe_id": reference("WorkloadPattern"),
             "parent_id": about(or_null(patterns::id_with_path()), "The node it is given on; null means every node."),
             "selectors": about(selectors, "What must all be true of a process."),
             "x509_ttl": about(x509, &default("Life of an X.509-SVID", limits::X509_TTL_DEFAULT)),
@@ -164,7 +170,7 @@ fn line() -> Value {
 }
 
 fn entry_plan() -> Value {
-    let unchanged = json!({"line": line(), "id": reference("EntryId"), "spiffe_id": reference("SpiffeId")});
+    let unchanged = json!({"line": line(), "id": reference("EntryId"), "spiffe_id": reference("IdPattern")});
     let planned = || json!({"type": "array", "items": reference("PlannedEntry")});
     let unchanged = json!({"type": "array", "items": reply("An entry that is as its line says.", unchanged)});
     reply(
@@ -175,6 +181,37 @@ fn entry_plan() -> Value {
             "unchanged": about(unchanged, "Lines that an entry says in every detail."),
             "delete": about(planned(), "Entries that no line says, where the plan is to prune."),
             "unlisted": about(whole_number(), "How many entries no line says, whether or not they are listed."),
+        }),
+    )
+}
+
+fn orphan() -> Value {
+    let reasons: Vec<&str> = OrphanReason::ALL.iter().map(|why| why.as_str()).collect();
+    reply(
+        "An entry that nobody needs any more.",
+        json!({
+            "entry": reference("Entry"),
+            "seq": about(whole_number(), "The change that touched it last."),
+            "why": {"type": "string", "enum": reasons, "description": "Why; the first of these that holds."},
+            "since": about(patterns::day(), "Since when it has been so."),
+            "last_used": about(or_null(patterns::day()),
+                "When something was signed for it last; null if that is not known."),
+        }),
+    )
+}
+
+fn orphans() -> Value {
+    reply(
+        "One page of entries that nobody needs any more.",
+        json!({
+            "items": {"type": "array", "maxItems": LIST_LIMIT_MAX, "items": reference("Orphan"),
+                "description": "The entries, oldest first."},
+            "next_cursor": {"type": ["string", "null"],
+                "description": "Where the next page begins; null on the last."},
+            "watched_since": about(or_null(patterns::day()),
+                "Since when uses are known without a gap; null before the server wrote anything."),
+            "days": {"type": "integer", "minimum": 1,
+                "description": "After how many whole days without use an entry counts as orphaned."},
         }),
     )
 }
@@ -213,7 +250,14 @@ fn apply_request() -> Value {
     });
     let delete = json!({
         "type": "object", "required": ["id", "seq"], "additionalProperties": false,
-        "properties": {"id": reference("EntryId"), "seq": seq()},
+        "properties": {
+            "id": reference("EntryId"),
+            "seq": seq(),
+            "orphaned_days": about(
+                patterns::orphan_days(),
+                "It goes only if it is still orphaned, by the rule of so many days, when the commit is handed over.",
+            ),
+        },
     });
     json!({
         "type": "object", "additionalProperties": false,
@@ -237,7 +281,7 @@ fn entries_applied() -> Value {
     )
 }
 
-/// What both wishes for a credential say, with `members` beside it.
+/// What all wishes for a credential say, with `members` beside it.
 fn mint_request(members: Value, max: Duration, default: Duration, required: &[&str]) -> Value {
     let default = signet_time::format_duration(default);
     let mut properties = json!({
@@ -302,6 +346,32 @@ fn minted_jwt() -> Value {
     )
 }
 
+fn mint_wit_request() -> Value {
+    let members = json!({
+        "csr": {"type": "string",
+            "description": "The certificate request (PKCS #10) as PEM, by the key that the token is bound to: ECDSA or RSA."},
+    });
+    mint_request(
+        members,
+        signet_authority::limits::WIT_TTL_MAX,
+        limits::X509_TTL_DEFAULT,
+        &["csr"],
+    )
+}
+
+fn minted_wit() -> Value {
+    reply(
+        "A minted WIT-SVID, worth nothing without the key that it is bound to.",
+        json!({
+            "spiffe_id": reference("SpiffeId"),
+            "jti": {"type": "string", "description": "As the record has it."},
+            "issued_at": about(patterns::time(), "`iat`."),
+            "expires_at": about(patterns::time(), "`exp`."),
+            "svid": {"type": "string", "description": "The token in compact form."},
+        }),
+    )
+}
+
 fn node() -> Value {
     let serial = json!({"type": "string", "pattern": "^[0-9a-f]+$"});
     reply(
@@ -318,6 +388,10 @@ fn node() -> Value {
             "banned": {"type": "boolean", "description": "Whether it is barred from everything."},
             "banned_at": about(or_null(patterns::time()), "Since when, if it is."),
             "ban_reason": {"type": ["string", "null"], "description": "Why, if it is."},
+            "renewals": {"type": "integer", "minimum": 0, "description": "How often it was given a certificate."},
+            "copies": {"type": "integer", "minimum": 0,
+                "description": "How often it renewed without going on from its renewal before: its key was copied."},
+            "copied_at": about(or_null(patterns::time()), "When it last did."),
         }),
     )
 }

@@ -1,16 +1,22 @@
+use crate::alarm::Alarm;
+use crate::gate::{Gate, ISSUE, RENEW, SYNC};
 use crate::metrics::{Kind, Outcome};
 use crate::peer::NodePeer;
-use crate::{AgentsError, REQUEST_BYTES_MAX, Series, X509Pop, attest, issue, sync};
+use crate::shares::Shares;
+use crate::sync::desk::Desk;
+use crate::{AgentsError, Series, X509Pop, attest, issue, sync};
+use core::time::Duration;
 use signet_authority::{Authority, Context};
-use signet_decision::Action;
-use signet_feed::{MESSAGE_BYTES_MAX, Producer};
+use signet_feed::{Form, MESSAGE_BYTES_MAX, Producer};
 use signet_keys::Keys;
 use signet_proto::agent::v1;
 use signet_proto::agent::v1::agent_server::{Agent, AgentServer};
 use signet_registry::Registry;
 use signet_telemetry::RequestId;
 use signet_time::SharedClock;
-use std::sync::Arc;
+use signet_trust::Bundle;
+use std::hash::RandomState;
+use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
@@ -33,6 +39,28 @@ pub struct Parts {
     pub x509pop: Option<X509Pop>,
     /// The software's version, as it is told to agents.
     pub software: String,
+    /// How often agents hear of a server where nothing changes.
+    pub pace: FeedPace,
+    /// Who is told that the state was put back.
+    pub alarm: Arc<Alarm>,
+}
+
+/// How often agents hear of a server where nothing changes.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedPace {
+    /// The time between two heartbeats. An agent that hears nothing for three times as long connects anew.
+    pub heartbeat: Duration,
+    /// The least time between two digests of what an agent should hold; they go with heartbeats.
+    pub digest: Duration,
+}
+
+impl Default for FeedPace {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(20),
+            digest: Duration::from_secs(60),
+        }
+    }
 }
 
 /// The service behind port 8445. Clones share everything.
@@ -49,14 +77,17 @@ pub struct Agents {
     pub(crate) producer: Producer,
     /// The tasks behind streams.
     pub(crate) streams: TaskTracker,
+    /// Who wakes streams.
+    pub(crate) desk: Arc<Desk>,
+    /// What each node has under way.
+    pub(crate) shares: Arc<Shares>,
+    pub(crate) pace: FeedPace,
+    pub(crate) alarm: Arc<Alarm>,
+    /// The newest bundle, made once for all streams.
+    pub(crate) bundle: Arc<Mutex<Option<Arc<Bundle>>>>,
+    /// What nodes are counted by at the listener.
+    pub(crate) member_keys: RandomState,
 }
-
-/// Renews a node's SVID.
-const RENEW: Action = Action::ISSUE_NODE_SVID;
-/// Follows what a node may know.
-const SYNC: Action = Action::read("node.sync");
-/// Asks for workloads; each wish is decided by itself.
-const ISSUE: Action = Action::read("node.issue");
 
 impl Agents {
     /// The surface over `parts`.
@@ -78,6 +109,12 @@ impl Agents {
             software: parts.software.into(),
             producer,
             streams: TaskTracker::new(),
+            desk: Arc::default(),
+            shares: Arc::default(),
+            pace: parts.pace,
+            alarm: parts.alarm,
+            bundle: Arc::default(),
+            member_keys: RandomState::new(),
         }
     }
 
@@ -98,7 +135,7 @@ impl Agents {
         }
     }
 
-    fn refuse_if_stopping(&self) -> Result<(), AgentsError> {
+    pub(crate) fn refuse_if_stopping(&self) -> Result<(), AgentsError> {
         if self.shutdown.is_cancelled() {
             return Err(AgentsError::Stopping);
         }
@@ -106,19 +143,23 @@ impl Agents {
     }
 }
 
-/// The tonic service with its bounds.
-pub fn service(agents: Agents) -> AgentServer<Agents> {
-    AgentServer::new(agents)
-        .max_decoding_message_size(REQUEST_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+/// The tonic service with its bounds, behind its gate.
+pub fn service(agents: Agents) -> Gate {
+    let service = AgentServer::new(agents.clone())
+        .max_decoding_message_size(Form::ISSUE.message_bytes_max)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    Gate::new(agents, service)
 }
 
+/// The request's id: the one that was drawn at the gate, so that what is logged of one call bears one id.
 fn request_id<T>(request: &Request<T>) -> RequestId {
-    let said = request.metadata().get(RequestId::HEADER);
-    RequestId::from_caller(said.map(|value| value.as_encoded_bytes()))
+    match request.extensions().get::<RequestId>() {
+        Some(id) => id.clone(),
+        None => RequestId::from_caller(None),
+    }
 }
 
-fn count(agents: &Agents, kind: Kind, error: Option<&AgentsError>) {
+pub(crate) fn count(agents: &Agents, kind: Kind, error: Option<&AgentsError>) {
     let outcome = match error {
         None => Outcome::Ok,
         Some(error) if error.is_passing() => Outcome::Error,
@@ -143,7 +184,7 @@ impl Agent for Agents {
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
         let id = request_id(&request);
         let renewed = async {
-            let node = NodePeer::of(request.extensions(), self, RENEW)?;
+            let node = NodePeer::admitted_at_gate(request.extensions(), self, RENEW)?;
             attest::renew(self, &node, request.get_ref(), &id).await
         };
         let done = renewed.await;
@@ -152,28 +193,29 @@ impl Agent for Agents {
             .map_err(|error| error.status(&id, &self.series))
     }
 
-    type SyncStream = sync::Snapshots;
+    type SyncStream = sync::Messages;
 
     async fn sync(
         &self,
         request: Request<Streaming<v1::SyncRequest>>,
     ) -> Result<Response<Self::SyncStream>, Status> {
         let id = request_id(&request);
-        let node = self
-            .refuse_if_stopping()
-            .and_then(|()| NodePeer::of(request.extensions(), self, SYNC))
+        let node = NodePeer::admitted_at_gate(request.extensions(), self, SYNC)
+            .and_then(|node| self.shares.stream(&node.id).map(|()| node))
             .map_err(|error| error.status(&id, &self.series))?;
+        let hangup = request.extensions().get().cloned();
         Ok(Response::new(sync::start(
             self.clone(),
             node,
             request.into_inner(),
+            hangup,
             id,
         )))
     }
 
     async fn issue(&self, request: Request<v1::IssueRequest>) -> Result<Response<v1::IssueResponse>, Status> {
         let id = request_id(&request);
-        let node = NodePeer::of(request.extensions(), self, ISSUE)
+        let node = NodePeer::admitted_at_gate(request.extensions(), self, ISSUE)
             .map_err(|error| error.status(&id, &self.series))?;
         issue::issue(self, &node, request.into_inner(), &id)
             .await

@@ -5,15 +5,15 @@ use bytes::Bytes;
 use core::time::Duration;
 use signet_authority::{Profile, X509Request};
 use signet_decision::Action;
-use signet_feed::{Capabilities, PeerHello, bundle_for, hello};
+use signet_feed::{Capabilities, PeerHello, bundle_for, hello_to};
 use signet_id::SpiffeId;
 use signet_proto::agent::v1::{self, attest_request::Evidence};
-use signet_registry::NodeSvid;
+use signet_registry::{Mark, NodeIssue, NodeSvid, Step};
 use signet_telemetry::RequestId;
 use signet_time::UnixTime;
 use signet_x509::Csr;
 use tonic::Request;
-use tracing::info;
+use tracing::{info, warn};
 
 /// How long a node's SVID lives. An agent renews at half of it.
 const NODE_TTL: Duration = Duration::from_secs(3_600);
@@ -35,6 +35,7 @@ pub(crate) async fn attest(
     if csr.public_key != key {
         return Err(AgentsError::OtherKey);
     }
+    let said = step(message.step.as_ref())?;
     let (node, by) = match &message.evidence {
         Some(Evidence::JoinToken(token)) => (
             agents.registry.attest_with_token(token, &key, now).await?,
@@ -51,9 +52,14 @@ pub(crate) async fn attest(
         None => return Err(AgentsError::NoEvidence),
     };
     info!(%request_id, node = %node.id, by, software = theirs.software, "node attested");
-    let svid = issue_node(agents, &node.id, node.attested_at, csr, request_id).await?;
+    // What proved itself by more than its key may have lost its marks, and begins anew.
+    let step = match (&message.evidence, said) {
+        (Some(Evidence::JoinToken(_) | Evidence::X509pop(_)), Step::Next { to, .. }) => Step::Begin(to),
+        _ => said,
+    };
+    let svid = issue_node(agents, &node.id, node.attested_at, csr, step, request_id).await?;
     Ok(v1::AttestResponse {
-        hello: Some(hello(&agents.software, now)),
+        hello: Some(hello_to(&theirs, &agents.software, now)),
         svid: Some(svid),
     })
 }
@@ -66,8 +72,21 @@ pub(crate) async fn renew(
     request_id: &RequestId,
 ) -> Result<v1::RenewResponse, AgentsError> {
     let csr = Csr::parse(&request.csr)?;
-    let svid = issue_node(agents, &node.id, node.attested_at, csr, request_id).await?;
+    let step = step(request.step.as_ref())?;
+    let svid = issue_node(agents, &node.id, node.attested_at, csr, step, request_id).await?;
     Ok(v1::RenewResponse { svid: Some(svid) })
+}
+
+/// How a request says that it follows on the node's last renewal.
+fn step(said: Option<&v1::RenewalStep>) -> Result<Step, AgentsError> {
+    let Some(said) = said else { return Ok(Step::Unsaid) };
+    let mark = |bytes: &[u8]| Mark::try_from(bytes).map_err(|_| AgentsError::Step);
+    let to = mark(&said.to)?;
+    let from = (!said.from.is_empty()).then(|| mark(&said.from)).transpose()?;
+    if from == Some(to) {
+        return Err(AgentsError::Step);
+    }
+    Ok(Step::Next { from, to })
 }
 
 async fn issue_node(
@@ -75,12 +94,14 @@ async fn issue_node(
     id: &SpiffeId,
     attested_at: UnixTime,
     csr: Csr,
+    step: Step,
     request_id: &RequestId,
 ) -> Result<v1::NodeSvid, AgentsError> {
     let now = agents.clock.now();
-    let decision = agents
-        .registry
-        .read(|state| state.node_entitlement(id, Action::ISSUE_NODE_SVID));
+    let (decision, copies) = agents.registry.read(|state| {
+        let copies = state.node(id).map_or(0, |node| node.renewals.copies);
+        (state.node_entitlement(id, Action::ISSUE_NODE_SVID), copies)
+    });
     let key = csr.public_key.clone();
     let request = X509Request {
         id: id.clone(),
@@ -98,10 +119,24 @@ async fn issue_node(
         not_after: svid.not_after,
     };
     // A ban or an eviction that came meanwhile is found here, and what was issued is dropped.
-    agents
-        .registry
-        .record_node_svid(id, attested_at, &key, remembered, now)
-        .await?;
+    let issue = NodeIssue {
+        attested_at,
+        key: &key,
+        svid: remembered,
+        step,
+    };
+    let known = agents.registry.record_node_svid(id, issue, now).await?;
+    if known.renewals.copies > copies {
+        agents.series.copied();
+        // Serving on is meant: the one to be turned away may be the other, and a person has to say which.
+        warn!(
+            %request_id,
+            node = %id,
+            copies = known.renewals.copies,
+            code = "SGAS026",
+            "this node's identity was renewed by two agents, its key or its state directory was copied: see docs/nodes.md"
+        );
+    }
     Ok(v1::NodeSvid {
         spiffe_id: svid.id.to_string(),
         chain: svid.chain.iter().map(|der| Bytes::copy_from_slice(der)).collect(),

@@ -3,11 +3,11 @@ use crate::metrics::Reason;
 use signet_authority::IssueError;
 use signet_check::machine::MachineError;
 use signet_fault::{Coded, Entry, chain, remedy_of};
-use signet_feed::FeedError;
-use signet_id::IdError;
+use signet_feed::{Excess, FeedError, ITEMS};
+use signet_id::{IdError, SpiffeId};
 use signet_keys::KeysError;
 use signet_record::RecordError;
-use signet_registry::RegistryError;
+use signet_registry::{ClaimError, RegistryError};
 use signet_store::follow::FollowError;
 use signet_telemetry::RequestId;
 use signet_x509::{CsrError, X509Error};
@@ -20,6 +20,18 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum AgentsError {
+    /// An agent knows a change of this very log that is not in it.
+    #[error(
+        "`{node}` was told of change {held}, and the change log, which is at {here}, does not know it: an older state was put in its place, or that node lies"
+    )]
+    PutBack {
+        /// Whose agent.
+        node: SpiffeId,
+        /// The change that it knows.
+        held: u64,
+        /// Where the log is.
+        here: u64,
+    },
     /// The connection proved nothing.
     #[error("the connection shows no identity")]
     NoIdentity,
@@ -50,6 +62,9 @@ pub enum AgentsError {
     /// Nothing proves the node.
     #[error("attest with a join token, with a machine certificate, or as a node that is known by its key")]
     NoEvidence,
+    /// What a renewal follows on is not said in marks.
+    #[error("`step`: a mark is 16 bytes, and that of a renewal another than the one before")]
+    Step,
     /// The node claims an identity that is none.
     #[error("`known_node.spiffe_id`")]
     NodeId(#[source] IdError),
@@ -62,6 +77,27 @@ pub enum AgentsError {
         /// Seconds until there is room.
         retry_s: u64,
     },
+    /// Too many calls of one node at once.
+    #[error("the node has {max} calls under way, which is all that one may have")]
+    ManyCalls {
+        /// How many may be.
+        max: usize,
+    },
+    /// Too many streams of one node after one another.
+    #[error("the node opens streams too fast: again in {retry_s} s")]
+    ManyStreams {
+        /// Seconds until there is room.
+        retry_s: u64,
+    },
+    /// Too many wishes to begin anew on one stream.
+    #[error("the agent asked for everything anew twice within a heartbeat")]
+    ManyResyncs,
+    /// Newer streams of the same node took the place.
+    #[error("newer streams of the same node took this one's place, {max} may be open")]
+    StreamReplaced {
+        /// How many may be.
+        max: usize,
+    },
     /// The connection has nothing that a proof could be bound to.
     #[error("the connection has no channel binding")]
     Unbound,
@@ -72,10 +108,8 @@ pub enum AgentsError {
     #[error("the first message is not a hello")]
     NoHello,
     /// Too many wishes at once, or none.
-    #[error("{given} items in one call, allowed are 1 to {max}")]
+    #[error("a call takes 1 to {max} items")]
     ItemCount {
-        /// How many were given.
-        given: usize,
         /// How many may be.
         max: usize,
     },
@@ -85,6 +119,17 @@ pub enum AgentsError {
         /// What is wrong.
         what: &'static str,
     },
+    /// A message is longer than its method takes.
+    #[error("a message of {given} bytes, at most {max} are taken")]
+    MessageLength {
+        /// As it announced itself.
+        given: usize,
+        /// How long it may be.
+        max: usize,
+    },
+    /// A message is none.
+    #[error("the message is not in the protocol's form")]
+    MessageForm,
     /// The server stops.
     #[error("the server is stopping")]
     Stopping,
@@ -97,6 +142,9 @@ pub enum AgentsError {
     /// A certificate of the connection cannot be read.
     #[error("read the connection's certificate")]
     Certificate(#[source] X509Error),
+    /// An agent said of a process what is not so, or asked for what does not come of it.
+    #[error(transparent)]
+    Claim(ClaimError),
     /// What the registry says.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -197,6 +245,43 @@ pub const REGISTER: &[Entry] = &[
         "agent: connection without channel binding",
         "report it with the server's log",
     ),
+    entry(
+        "SGAS023",
+        "agent: message too long",
+        "send certificate requests of at most 16 KiB, and fewer items in one call",
+    ),
+    entry("SGAS024", "agent: message malformed", "update the agent"),
+    entry("SGAS025", "agent: renewal step malformed", "update the agent"),
+    entry(
+        "SGAS026",
+        "agent: node key copied",
+        "find the second machine with this node's state directory and stop it; if there may be a thief, ban the node",
+    ),
+    entry(
+        "SGAS027",
+        "state put back",
+        "find out who put an older state in place: bans, entries and keys may be lost; put a newer backup in place with `signet server restore --replace`, or look at what is missing and start the server again",
+    ),
+    entry(
+        "SGAS028",
+        "agent: too many calls of one node",
+        "wait; if the node runs one agent of ours, look who else uses its key",
+    ),
+    entry(
+        "SGAS029",
+        "agent: too many streams of one node",
+        "wait; the agent comes again by itself. If it goes on, look in the agent's log why its streams end",
+    ),
+    entry(
+        "SGAS030",
+        "agent: too many snapshots asked for",
+        "the agent connects anew by itself; if it goes on, update the agent",
+    ),
+    entry(
+        "SGAS031",
+        "agent: stream replaced",
+        "the agent connects anew by itself; if it goes on, more than four agents use this node's key",
+    ),
 ];
 
 impl Coded for AgentsError {
@@ -219,10 +304,19 @@ impl Coded for AgentsError {
             Self::NoMachines => "SGAS020",
             Self::ManyAttempts { .. } => "SGAS021",
             Self::Unbound => "SGAS022",
+            Self::MessageLength { .. } => "SGAS023",
+            Self::MessageForm => "SGAS024",
+            Self::Step => "SGAS025",
+            Self::PutBack { .. } => "SGAS027",
+            Self::ManyCalls { .. } => "SGAS028",
+            Self::ManyStreams { .. } => "SGAS029",
+            Self::ManyResyncs => "SGAS030",
+            Self::StreamReplaced { .. } => "SGAS031",
             Self::Machine(e) => e.code(),
             Self::Feed(e) => e.code(),
             Self::Csr(e) => e.code(),
             Self::Registry(e) => e.code(),
+            Self::Claim(e) => e.code(),
             Self::Issue(e) => e.code(),
             Self::Record(e) => e.code(),
             Self::Keys(e) => e.code(),
@@ -236,11 +330,28 @@ impl Coded for AgentsError {
             Self::Feed(e) => e.remedy(),
             Self::Csr(e) => e.remedy(),
             Self::Registry(e) => e.remedy(),
+            Self::Claim(e) => e.remedy(),
             Self::Issue(e) => e.remedy(),
             Self::Record(e) => e.remedy(),
             Self::Keys(e) => e.remedy(),
             Self::Follow(e) => e.remedy(),
             _ => remedy_of(REGISTER, self.code()),
+        }
+    }
+}
+
+impl From<Excess> for AgentsError {
+    fn from(excess: Excess) -> Self {
+        match excess {
+            Excess::Length { given, max } => Self::MessageLength { given, max },
+            Excess::Count { what: ITEMS, max } => Self::ItemCount { max },
+            // Counting ended at the first that was too many.
+            Excess::Count { what, max } => Self::Feed(FeedError::Bound {
+                what,
+                count: max + 1,
+                max,
+            }),
+            Excess::Malformed => Self::MessageForm,
         }
     }
 }
@@ -255,19 +366,30 @@ impl AgentsError {
             | Self::NotAdmitted { .. }
             | Self::OtherKey
             | Self::NoMachines
+            | Self::Claim(_)
             | Self::Machine(_) => Code::PermissionDenied,
-            Self::ManyAttempts { .. } => Code::ResourceExhausted,
-            Self::Unbound => Code::Internal,
+            Self::ManyAttempts { .. }
+            | Self::ManyCalls { .. }
+            | Self::ManyStreams { .. }
+            | Self::ManyResyncs => Code::ResourceExhausted,
+            Self::MessageLength { .. } => Code::OutOfRange,
+            Self::Unbound | Self::PutBack { .. } => Code::Internal,
             Self::NoEvidence
             | Self::NodeId(_)
             | Self::NoHello
+            | Self::Step
+            | Self::MessageForm
             | Self::ItemCount { .. }
             | Self::Item { .. }
             | Self::Csr(_)
             | Self::Certificate(_) => Code::InvalidArgument,
             Self::Feed(FeedError::Protocol { .. }) => Code::FailedPrecondition,
             Self::Feed(_) => Code::InvalidArgument,
-            Self::Stopping | Self::Record(_) | Self::Keys(_) | Self::Follow(_) => Code::Unavailable,
+            Self::Stopping
+            | Self::StreamReplaced { .. }
+            | Self::Record(_)
+            | Self::Keys(_)
+            | Self::Follow(_) => Code::Unavailable,
             Self::Registry(e) => registry_code(e),
             Self::Issue(e) => issue_code(e),
         }
@@ -281,7 +403,9 @@ impl AgentsError {
     /// What the peer is told. What failed inside stays inside: the code and the request's id lead to the log.
     pub(crate) fn message(&self) -> String {
         match self.grpc_code() {
-            Code::Unavailable | Code::Internal if !matches!(self, Self::Stopping) => {
+            Code::Unavailable | Code::Internal
+                if !matches!(self, Self::Stopping | Self::StreamReplaced { .. }) =>
+            {
                 "the server cannot do this now".to_owned()
             }
             _ => self.to_string(),
@@ -290,8 +414,10 @@ impl AgentsError {
 
     /// Why the peer may not, if that is it.
     fn reason(&self) -> Option<Reason> {
-        if !matches!(self.grpc_code(), Code::PermissionDenied | Code::Unauthenticated) {
-            return None;
+        match self.grpc_code() {
+            Code::PermissionDenied | Code::Unauthenticated => {}
+            Code::ResourceExhausted => return Some(Reason::Limited),
+            _ => return None,
         }
         Some(match self {
             Self::NoIdentity => Reason::NoIdentity,

@@ -1,16 +1,18 @@
+use crate::AgentsError;
 use crate::agents::Agents;
 use crate::metrics::{Kind, Outcome};
 use crate::peer::NodePeer;
-use crate::{AgentsError, ISSUE_ITEMS_MAX};
 use bytes::Bytes;
 use signet_authority::{JwtRequest, JwtSvid, Profile, WitRequest, WitSvid, X509Request, X509Svid, limits};
 use signet_decision::{Action, Decision, Denied};
 use signet_fault::{Coded as _, chain};
+use signet_feed::ITEMS_MAX;
+use signet_id::SpiffeId;
 use signet_proto::agent::v1::issue_answer::Outcome as Answered;
 use signet_proto::agent::v1::issue_item::Wish;
 use signet_proto::agent::v1::{self, IssueAnswer};
 use signet_record::{RecordError, Recorder, Unrecorded};
-use signet_registry::{Entry, EntryId};
+use signet_registry::{Claims, Entry, EntryId};
 use signet_telemetry::RequestId;
 use signet_time::UnixTime;
 use signet_x509::Csr;
@@ -34,13 +36,12 @@ pub(crate) async fn issue(
     request_id: &RequestId,
 ) -> Result<v1::IssueResponse, AgentsError> {
     let given = request.items.len();
-    let max = ISSUE_ITEMS_MAX;
-    if !(1..=max).contains(&given) {
-        return Err(AgentsError::ItemCount { given, max });
+    if !(1..=ITEMS_MAX).contains(&given) {
+        return Err(AgentsError::ItemCount { max: ITEMS_MAX });
     }
     let (now, began) = (agents.clock.now(), Instant::now());
     let mut answers: Vec<Option<IssueAnswer>> = Vec::with_capacity(given);
-    let mut kinds = Vec::with_capacity(given);
+    let (mut kinds, mut asked) = (Vec::with_capacity(given), Vec::with_capacity(given));
     let (mut x509, mut jwt, mut wit) = (Batch::default(), Batch::default(), Batch::default());
     for (index, item) in request.items.into_iter().enumerate() {
         let kind = match item.wish {
@@ -49,6 +50,7 @@ pub(crate) async fn issue(
             _ => Kind::X509,
         };
         kinds.push(kind);
+        asked.push(EntryId::from_slice(&item.entry_id));
         match sign(agents, node, item, request_id, now).await {
             Signed::X509(unrecorded) => x509.push(index, unrecorded),
             Signed::Jwt(unrecorded) => jwt.push(index, unrecorded),
@@ -70,6 +72,8 @@ pub(crate) async fn issue(
         agents,
         node,
         request_id,
+        now,
+        asked: &asked,
         answers: &mut answers,
     };
     settling.settle(Kind::X509, x509, x509_answer);
@@ -115,6 +119,12 @@ impl<C> Batch<C> {
     }
 }
 
+/// What an item names, whatever it wishes for.
+struct Asked {
+    entry_id: Bytes,
+    claims: Claims,
+}
+
 async fn sign(
     agents: &Agents,
     node: &NodePeer,
@@ -122,14 +132,25 @@ async fn sign(
     request_id: &RequestId,
     now: UnixTime,
 ) -> Signed {
+    let asked = Asked {
+        entry_id: item.entry_id,
+        claims: Claims {
+            spiffe_id: item.spiffe_id,
+            facts: item
+                .facts
+                .into_iter()
+                .map(|fact| (fact.name, fact.value))
+                .collect(),
+        },
+    };
     let signed = match item.wish {
-        Some(Wish::X509(wish)) => sign_x509(agents, node, &item.entry_id, &wish, request_id, now)
+        Some(Wish::X509(wish)) => sign_x509(agents, node, &asked, &wish, request_id, now)
             .await
             .map(Signed::X509),
-        Some(Wish::Jwt(wish)) => sign_jwt(agents, node, &item.entry_id, wish, request_id, now)
+        Some(Wish::Jwt(wish)) => sign_jwt(agents, node, &asked, wish, request_id, now)
             .await
             .map(Signed::Jwt),
-        Some(Wish::Wit(wish)) => sign_wit(agents, node, &item.entry_id, &wish, request_id, now)
+        Some(Wish::Wit(wish)) => sign_wit(agents, node, &asked, &wish, request_id, now)
             .await
             .map(Signed::Wit),
         None => Err(AgentsError::Item {
@@ -142,14 +163,14 @@ async fn sign(
 async fn sign_x509(
     agents: &Agents,
     node: &NodePeer,
-    entry_id: &[u8],
+    asked: &Asked,
     wish: &v1::X509Wish,
     request_id: &RequestId,
     now: UnixTime,
 ) -> Result<Unrecorded<X509Svid>, AgentsError> {
-    let (entry, decision) = entitled(agents, node, entry_id, Action::ISSUE_X509_SVID, now)?;
+    let Entitled { entry, id, decision } = entitled(agents, node, asked, Action::ISSUE_X509_SVID, now)?;
     let request = X509Request {
-        id: entry.spiffe_id.clone(),
+        id,
         dns_names: entry.dns_names.clone(),
         ttl: entry.x509_ttl,
         csr: Csr::parse(&wish.csr)?,
@@ -165,7 +186,7 @@ async fn sign_x509(
 async fn sign_jwt(
     agents: &Agents,
     node: &NodePeer,
-    entry_id: &[u8],
+    asked: &Asked,
     wish: v1::JwtWish,
     request_id: &RequestId,
     now: UnixTime,
@@ -177,9 +198,9 @@ async fn sign_jwt(
             max: limits::AUDIENCES_MAX,
         }));
     }
-    let (entry, decision) = entitled(agents, node, entry_id, Action::ISSUE_JWT_SVID, now)?;
+    let Entitled { entry, id, decision } = entitled(agents, node, asked, Action::ISSUE_JWT_SVID, now)?;
     let request = JwtRequest {
-        id: entry.spiffe_id.clone(),
+        id,
         audiences: wish.audience,
         allowed_audiences: entry.jwt_audiences.clone(),
         ttl: entry.jwt_ttl,
@@ -193,14 +214,14 @@ async fn sign_jwt(
 async fn sign_wit(
     agents: &Agents,
     node: &NodePeer,
-    entry_id: &[u8],
+    asked: &Asked,
     wish: &v1::WitWish,
     request_id: &RequestId,
     now: UnixTime,
 ) -> Result<Unrecorded<WitSvid>, AgentsError> {
-    let (entry, decision) = entitled(agents, node, entry_id, Action::ISSUE_WIT_SVID, now)?;
+    let Entitled { entry, id, decision } = entitled(agents, node, asked, Action::ISSUE_WIT_SVID, now)?;
     let request = WitRequest {
-        id: entry.spiffe_id.clone(),
+        id,
         // Bound to a key like an X.509-SVID, it lives as long as one.
         ttl: entry.x509_ttl,
         csr: Csr::parse(&wish.csr)?,
@@ -211,24 +232,38 @@ async fn sign_wit(
     Ok(agents.authority.sign(admitted).await?)
 }
 
-/// The entry that a wish names, if this node may have credentials for it, and the decision that says so.
+/// What a node may have, and the decision that says so.
+struct Entitled {
+    entry: Arc<Entry>,
+    id: SpiffeId,
+    decision: Decision,
+}
+
+/// What an item names, if this node may have credentials for it.
 fn entitled(
     agents: &Agents,
     node: &NodePeer,
-    entry_id: &[u8],
+    asked: &Asked,
     action: Action,
     now: UnixTime,
-) -> Result<(Arc<Entry>, Decision), AgentsError> {
-    let id = EntryId::from_slice(entry_id).ok_or(AgentsError::Item {
+) -> Result<Entitled, AgentsError> {
+    let id = EntryId::from_slice(&asked.entry_id).ok_or(AgentsError::Item {
         what: "the entry's id is not 16 bytes",
     })?;
     let found = agents
         .registry
-        .read(|state| state.entitlement(&node.id, id, action, now));
-    match found.entry {
-        Some(entry) => Ok((entry, found.decision)),
+        .read(|state| state.entitlement(&node.id, id, &asked.claims, action, now));
+    if let Some(error) = found.claim {
+        return Err(AgentsError::Claim(error));
+    }
+    match (found.entry, found.spiffe_id) {
+        (Some(entry), Some(id)) => Ok(Entitled {
+            entry,
+            id,
+            decision: found.decision,
+        }),
         // The same words whether there is no such entry or it is another node's.
-        None => Err(AgentsError::Issue(signet_authority::IssueError::Denied(
+        _ => Err(AgentsError::Issue(signet_authority::IssueError::Denied(
             found.decision.permit().err().unwrap_or(Denied::OtherRequest),
         ))),
     }
@@ -239,6 +274,9 @@ struct Settling<'a> {
     agents: &'a Agents,
     node: &'a NodePeer,
     request_id: &'a RequestId,
+    now: UnixTime,
+    /// The entry that each wish named.
+    asked: &'a [Option<EntryId>],
     answers: &'a mut [Option<IssueAnswer>],
 }
 
@@ -253,6 +291,9 @@ impl Settling<'_> {
             let filled = match released {
                 Ok(credential) => {
                     self.agents.series.issued(kind, Outcome::Ok);
+                    if let Some(Some(entry)) = self.asked.get(place) {
+                        self.agents.registry.note_use(*entry, self.now);
+                    }
                     IssueAnswer {
                         outcome: Some(answer(credential)),
                     }

@@ -5,26 +5,30 @@
 //! certificate request for that very key. Every other method needs the node's SVID: of a node that is registered, not
 //! banned, and that did not prove itself anew since the SVID was issued.
 //!
-//! `Sync` sends what one node may know, at once and again on each change that concerns it; a banned node's stream
-//! ends. `Issue` answers each wish for itself: entitled by the registry, checked by the authority, released by the
+//! All that is decided in the [`Gate`], before a byte of a request is read, and what is let through is counted before
+//! it is decoded ([`signet_feed::Screen`]).
+//!
+//! `Sync` sends what one node may know, at once, and then what changes for it; a banned node's stream ends. A change
+//! wakes the streams of the nodes that it concerns and no others, and costs as much as the change is large. `Issue`
+//! answers each wish for itself: entitled by the registry, checked by the authority, released by the
 //! recorder. What is refused carries a stable code, in `ErrorInfo.reason` or in the item's own refusal.
 
 mod agents;
+mod alarm;
 mod attest;
 mod error;
+mod gate;
 mod issue;
 mod metrics;
 mod peer;
+mod shares;
 mod sync;
+mod welcome;
 mod x509pop;
 
-pub use agents::{Agents, Parts, service};
+pub use agents::{Agents, FeedPace, Parts, service};
+pub use alarm::Alarm;
 pub use error::{AgentsError, REGISTER};
+pub use gate::Gate;
 pub use metrics::Series;
 pub use x509pop::{NodeTemplate, TemplateError, X509Pop};
-
-/// The longest message from an agent, in bytes: 256 certificate requests of 16 KiB.
-pub const REQUEST_BYTES_MAX: usize = 5 << 20;
-
-/// The most wishes in one `Issue`.
-pub const ISSUE_ITEMS_MAX: usize = 256;

@@ -19,10 +19,14 @@ label! {
     pub enum Surface { Agents = "agents" }
 }
 label! {
+    /// What an agent is sent on its stream.
+    pub enum MessageKind { Snapshot = "snapshot", Delta = "delta", Heartbeat = "heartbeat" }
+}
+label! {
     /// Why an agent got nothing.
     pub enum Reason {
         NoIdentity = "no_identity", ProofOnly = "proof_only", Svid = "svid", Node = "node", Token = "token", Key = "key",
-        Machine = "machine",
+        Machine = "machine", Limited = "limited",
         Other = "other",
     }
 }
@@ -43,6 +47,11 @@ label_set! {
     pub struct StreamLabels { kind: StreamKind }
 }
 
+label_set! {
+    /// Of what agents are sent.
+    pub struct MessageLabels { kind: MessageKind }
+}
+
 /// Handles of the series. Cheap to clone.
 #[derive(Clone)]
 pub struct Series {
@@ -51,6 +60,11 @@ pub struct Series {
     streams: Family<StreamLabels, Gauge>,
     unauthorized: Family<UnauthorizedLabels, Counter>,
     skew: signet_telemetry::GaugeF64,
+    messages: Family<MessageLabels, Counter>,
+    wakes: Counter,
+    resyncs: Counter,
+    copies: Counter,
+    put_back: Counter,
 }
 
 impl Series {
@@ -72,6 +86,26 @@ impl Series {
                 "signet_clock_skew_seconds",
                 "How far the clock of the agent that connected last is ahead of ours",
             ),
+            messages: metrics.counters(
+                "signet_feed_messages_total",
+                "Snapshots, deltas and heartbeats that agents were sent",
+            ),
+            wakes: metrics.counter(
+                "signet_feed_wakes_total",
+                "Streams that were woken because something changed for them",
+            ),
+            resyncs: metrics.counter(
+                "signet_feed_resyncs_total",
+                "Snapshots that agents asked for because they held something else than they were sent",
+            ),
+            put_back: metrics.counter(
+                "signet_state_put_back_total",
+                "Agents that knew changes of this log that are not in it: an older state was put in its place",
+            ),
+            copies: metrics.counter(
+                "signet_node_key_copies_total",
+                "Renewals of a node's identity that did not go on from the one before: its key was copied",
+            ),
         }
     }
 
@@ -91,6 +125,26 @@ impl Series {
         self.issue_seconds
             .get_or_create(&KindLabels { kind })
             .observe(seconds);
+    }
+
+    pub(crate) fn sent(&self, kind: MessageKind) {
+        self.messages.get_or_create(&MessageLabels { kind }).inc();
+    }
+
+    pub(crate) fn woke(&self, streams: usize) {
+        self.wakes.inc_by(u64::try_from(streams).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn resynced(&self) {
+        self.resyncs.inc();
+    }
+
+    pub(crate) fn put_back(&self) {
+        self.put_back.inc();
+    }
+
+    pub(crate) fn copied(&self) {
+        self.copies.inc();
     }
 
     pub(crate) fn skewed(&self, theirs: signet_time::UnixTime, ours: signet_time::UnixTime) {

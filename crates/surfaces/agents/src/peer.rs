@@ -50,6 +50,17 @@ impl NodePeer {
         Ok(peer)
     }
 
+    /// The node that was let in, and that it may still do `action`: its message may have taken its time.
+    pub(crate) fn admitted_at_gate(
+        extensions: &Extensions,
+        agents: &Agents,
+        action: Action,
+    ) -> Result<Self, AgentsError> {
+        let mut peer = extensions.get::<Self>().ok_or(AgentsError::NoIdentity)?.clone();
+        peer.attested_at = peer.admitted(agents, action)?;
+        Ok(peer)
+    }
+
     /// Whether the node may do `action` now. A connection outlives what its handshake proved, so each call asks.
     pub(crate) fn check(&self, agents: &Agents, action: Action) -> Result<(), AgentsError> {
         self.admitted(agents, action).map(drop)

@@ -32,7 +32,9 @@ pub(crate) fn document(shared: &Shared, kind: Kind, request: &Request) -> Respon
         return absent(shared, request);
     };
     let id = request_id(request);
-    let mut response = if !request.body().is_end_stream() {
+    let mut response = if let Err(error) = signet_net::check_head(request) {
+        refuse(shared, kind, request, &id, &error.into())
+    } else if !request.body().is_end_stream() {
         refuse(shared, kind, request, &id, &PublishError::Body)
     } else {
         match *request.method() {
@@ -72,7 +74,11 @@ pub(crate) fn document(shared: &Shared, kind: Kind, request: &Request) -> Respon
 
 pub(crate) fn absent(shared: &Shared, request: &Request) -> Response {
     let id = request_id(request);
-    let response = refuse(shared, Kind::Absent, request, &id, &PublishError::NoRoute);
+    let error = match signet_net::check_head(request) {
+        Ok(()) => PublishError::NoRoute,
+        Err(error) => error.into(),
+    };
+    let response = refuse(shared, Kind::Absent, request, &id, &error);
     finish(response, &id, shared.publisher.shown().sequence)
 }
 
@@ -118,6 +124,10 @@ fn refuse(shared: &Shared, kind: Kind, request: &Request, id: &RequestId, error:
     let (status, title) = match error {
         PublishError::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "no such method"),
         PublishError::Body => (StatusCode::PAYLOAD_TOO_LARGE, "body not wanted"),
+        PublishError::Head(_) => (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "path and headers too long",
+        ),
         _ => (StatusCode::NOT_FOUND, "nothing here"),
     };
     let mut problem = Problem::of(status.as_u16(), title, error);

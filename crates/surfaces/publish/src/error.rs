@@ -1,5 +1,6 @@
 use signet_fault::{Coded, Entry, remedy_of};
 use signet_keys::KeysError;
+use signet_net::NetError;
 use signet_trust::TrustError;
 use std::borrow::Cow;
 
@@ -19,6 +20,9 @@ pub enum PublishError {
     /// A request with a body.
     #[error("requests for documents have no body")]
     Body,
+    /// Path and header fields are more than is taken.
+    #[error(transparent)]
+    Head(#[from] NetError),
     /// The keys could not be put into a bundle. Ours.
     #[error("publish keys")]
     Keys(#[source] KeysError),
@@ -48,6 +52,7 @@ impl Coded for PublishError {
             Self::Method { .. } => "SGPB002",
             Self::Body => "SGPB003",
             Self::Bundle(_) => "SGPB004",
+            Self::Head(error) => error.code(),
             Self::Keys(error) => error.code(),
         }
     }
@@ -55,6 +60,7 @@ impl Coded for PublishError {
     fn remedy(&self) -> Cow<'static, str> {
         match self {
             Self::Keys(error) => error.remedy(),
+            Self::Head(error) => error.remedy(),
             _ => remedy_of(REGISTER, self.code()),
         }
     }

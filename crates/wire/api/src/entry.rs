@@ -1,6 +1,6 @@
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
-use signet_id::{Selector, SpiffeId, TrustDomain};
+use signet_id::{IdPattern, Selector, SpiffeId, TrustDomain};
 use signet_time::UnixTime;
 
 /// An entry as JSON: who may have which name.
@@ -13,8 +13,8 @@ pub struct EntryDoc {
     /// 32 hexadecimal digits, given by the server.
     #[serde(default)]
     pub id: Option<String>,
-    /// The name that is given.
-    pub spiffe_id: SpiffeId,
+    /// The name that is given, or a template of names.
+    pub spiffe_id: IdPattern,
     /// The node it is given on; null means every node.
     #[serde(default)]
     pub parent_id: Option<SpiffeId>,
@@ -65,10 +65,10 @@ impl EntryDoc {
 
     /// An entry that gives `spiffe_id` to what shows all of `selectors`, everything else by default.
     #[must_use]
-    pub fn new(spiffe_id: SpiffeId, selectors: Vec<Selector>) -> Self {
+    pub fn new(spiffe_id: impl Into<IdPattern>, selectors: Vec<Selector>) -> Self {
         Self {
             id: None,
-            spiffe_id,
+            spiffe_id: spiffe_id.into(),
             parent_id: None,
             selectors,
             x509_ttl: None,

@@ -5,7 +5,7 @@ use core::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use signet_id::SpiffeId;
+use signet_id::{IdPattern, SpiffeId};
 use std::borrow::Cow;
 
 /// The most entries in one request: the most changes that one commit takes.
@@ -259,7 +259,7 @@ fn read(line: usize, text: &str) -> Result<EntryDoc, Vec<EntryFault>> {
 }
 
 fn fill<'a>(members: &[(Cow<'a, str>, &'a RawValue)], faults: &mut Faults<'a>) -> Option<EntryDoc> {
-    let (mut spiffe_id, mut selectors) = (None::<SpiffeId>, None);
+    let (mut spiffe_id, mut selectors) = (None::<IdPattern>, None);
     // Stands in for the two members that must be there, until they are known to be.
     let mut rest = Optional::default();
     let mut seen: Vec<&str> = Vec::with_capacity(members.len());

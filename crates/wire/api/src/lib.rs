@@ -27,7 +27,7 @@ pub use entry_text::{
 };
 pub use error::{ApiError, REGISTER};
 pub use join::JoinString;
-pub use mint::{MintJwtReply, MintJwtRequest, MintX509Reply, MintX509Request};
+pub use mint::{MintJwtReply, MintJwtRequest, MintWitReply, MintWitRequest, MintX509Reply, MintX509Request};
 pub use plan::{
     ApplyDelete, ApplyRequest, ApplyUpdate, EntriesApplied, EntryPlanView, MemberChange, PlannedCreate,
     PlannedDelete, PlannedNothing, PlannedUpdate,
@@ -35,5 +35,6 @@ pub use plan::{
 pub use problem::{PROBLEM_JSON, Problem, ProblemItem};
 pub use views::{
     AuthorityView, BanRequest, BundleView, CaView, EntriesCreated, HealthView, JoinTokenReply,
-    JoinTokenRequest, LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, NodeView, Page, ServerView,
+    JoinTokenRequest, LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, NodeView, ORPHAN_DAYS_DEFAULT, ORPHAN_DAYS_MAX,
+    OrphanView, OrphansView, Page, ServerView,
 };

@@ -3,7 +3,7 @@
 use crate::EntryDoc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use signet_id::SpiffeId;
+use signet_id::IdPattern;
 
 /// How a list of entries differs from those that the server holds.
 ///
@@ -51,8 +51,8 @@ pub struct PlannedNothing {
     pub line: usize,
     /// The entry's id.
     pub id: String,
-    /// The identity that it gives.
-    pub spiffe_id: SpiffeId,
+    /// The identity that it gives, or its template.
+    pub spiffe_id: IdPattern,
 }
 
 /// An entry that would go.
@@ -108,6 +108,9 @@ pub struct ApplyDelete {
     pub id: String,
     /// The change that touched the entry last when this was planned. If another one did since, nothing is applied.
     pub seq: u64,
+    /// It is to go as an orphan, by the rule of so many days: if it is none any more, nothing is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orphaned_days: Option<u16>,
 }
 
 /// What was applied.
@@ -145,6 +148,7 @@ impl EntryPlanView {
         let delete = self.delete.iter().map(|planned| ApplyDelete {
             id: planned.entry.id.clone().unwrap_or_default(),
             seq: planned.seq,
+            orphaned_days: None,
         });
         ApplyRequest {
             create: create.collect(),
@@ -182,7 +186,7 @@ mod tests {
 
     fn doc() -> EntryDoc {
         EntryDoc::new(
-            SpiffeId::parse("spiffe://dev.test/a").unwrap(),
+            IdPattern::parse("spiffe://dev.test/a").unwrap(),
             vec![Selector::parse("unix:uid:1000").unwrap()],
         )
     }

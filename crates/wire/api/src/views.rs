@@ -3,13 +3,19 @@
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use signet_id::{SpiffeId, TrustDomain};
-use signet_time::UnixTime;
+use signet_time::{Day, UnixTime};
 
 /// The most items in one page of a list.
 pub const LIST_LIMIT_MAX: usize = 1_000;
 
 /// How many items a page holds when the request does not say.
 pub const LIST_LIMIT_DEFAULT: usize = 100;
+
+/// After how many whole days without use an entry counts as orphaned when the request does not say.
+pub const ORPHAN_DAYS_DEFAULT: u16 = 30;
+
+/// The most days that a request can name.
+pub const ORPHAN_DAYS_MAX: u16 = 3_650;
 
 /// One page of a list. Ask again with `?cursor=` and the value of `next_cursor` until that is null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +32,36 @@ pub struct Page<T> {
 pub struct EntriesCreated {
     /// The entries with their ids, in the order of the request.
     pub created: Vec<crate::EntryDoc>,
+}
+
+/// Entries that nobody needs any more: one page of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrphansView {
+    /// The entries, oldest first.
+    pub items: Vec<OrphanView>,
+    /// Where the next page begins; null on the last.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+    /// Since when uses are known without a gap: nothing is taken for unused that was made or used after that and less
+    /// than `days` ago. Null on a server that has written nothing yet.
+    pub watched_since: Option<Day>,
+    /// After how many whole days without use an entry counts as orphaned.
+    pub days: u16,
+}
+
+/// An entry that nobody needs any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrphanView {
+    /// The entry, with its id.
+    pub entry: crate::EntryDoc,
+    /// The change that touched it last.
+    pub seq: u64,
+    /// Why: `expired`, `node_banned`, `node_unknown`, `never_used` or `unused`.
+    pub why: String,
+    /// The day since when it has been so.
+    pub since: Day,
+    /// The day on which something was signed for it last; null if that is not known.
+    pub last_used: Option<Day>,
 }
 
 /// A node that proved itself.
@@ -51,6 +87,12 @@ pub struct NodeView {
     pub banned_at: Option<UnixTime>,
     /// Why, if it is.
     pub ban_reason: Option<String>,
+    /// How often it was given a certificate.
+    pub renewals: u64,
+    /// How often it renewed without going on from its renewal before: its key was copied.
+    pub copies: u64,
+    /// When it last did.
+    pub copied_at: Option<UnixTime>,
 }
 
 /// A wish to bar a node.

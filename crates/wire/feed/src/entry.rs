@@ -1,19 +1,20 @@
-use crate::FeedError;
 use crate::error::bounded;
 use crate::limits::{NAMES_MAX, SELECTORS_MAX, TEXT_BYTES_MAX, TTL_S_MAX};
+use crate::{Expansion, FeedError};
 use bytes::Bytes;
 use core::time::Duration;
-use signet_id::{Selector, SpiffeId, TrustDomain};
+use signet_id::{IdPattern, IdTemplate, Selector, SpiffeId, TrustDomain};
 use signet_proto::agent::v1;
 use signet_time::UnixTime;
+use std::sync::Arc;
 
 /// An entry as a node knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedEntry {
     /// Its name.
     pub id: [u8; 16],
-    /// The identity that it gives.
-    pub spiffe_id: SpiffeId,
+    /// The identity that it gives, or a template of identities with what the server knows of the node filled in.
+    pub spiffe_id: IdPattern,
     /// What must all be true of a process; 1 to 32.
     pub selectors: Vec<Selector>,
     /// Life of an X.509-SVID.
@@ -34,6 +35,8 @@ pub struct FeedEntry {
     pub created_at: UnixTime,
     /// The change that last touched it.
     pub seq: u64,
+    /// What it came of, where it came of a template; never on the wire.
+    pub expansion: Option<Arc<Expansion>>,
 }
 
 impl FeedEntry {
@@ -42,7 +45,7 @@ impl FeedEntry {
     pub fn to_proto(&self) -> v1::Entry {
         v1::Entry {
             id: Bytes::copy_from_slice(&self.id),
-            spiffe_id: self.spiffe_id.to_string(),
+            spiffe_id: self.spiffe_id.one().map(SpiffeId::to_string).unwrap_or_default(),
             selectors: self.selectors.iter().map(Selector::to_string).collect(),
             x509_ttl_s: self.x509_ttl.as_secs(),
             jwt_ttl_s: self.jwt_ttl.as_secs(),
@@ -53,6 +56,11 @@ impl FeedEntry {
             expires_at_ms: self.expires_at.map_or(0, UnixTime::as_millis),
             created_at_ms: self.created_at.as_millis(),
             seq: self.seq,
+            id_template: self
+                .spiffe_id
+                .template()
+                .map(IdTemplate::to_string)
+                .unwrap_or_default(),
         }
     }
 
@@ -61,16 +69,7 @@ impl FeedEntry {
     /// # Errors
     /// [`FeedError`] says which member is wrong.
     pub fn from_proto(entry: &v1::Entry, own: &TrustDomain) -> Result<Self, FeedError> {
-        let spiffe_id = SpiffeId::parse(&entry.spiffe_id).map_err(|source| FeedError::Id {
-            what: "an entry's identity",
-            source,
-        })?;
-        if spiffe_id.trust_domain() != own || !spiffe_id.has_path() || spiffe_id.is_reserved() {
-            return Err(FeedError::EntryIdentity {
-                id: spiffe_id.to_string(),
-                own: own.clone(),
-            });
-        }
+        let spiffe_id = pattern(entry, own)?;
         // An entry without selectors would fit every process on the node.
         if entry.selectors.is_empty() {
             return Err(FeedError::Malformed {
@@ -98,7 +97,9 @@ impl FeedEntry {
                 .selectors
                 .iter()
                 .map(|text| Selector::parse(text).map_err(FeedError::Selector))
-                .collect::<Result<_, _>>()?,
+                // Most have one, and room for one then.
+                .collect::<Result<Box<[_]>, _>>()?
+                .into_vec(),
             x509_ttl: ttl(entry.x509_ttl_s)?,
             jwt_ttl: ttl(entry.jwt_ttl_s)?,
             dns_names: entry.dns_names.clone(),
@@ -117,8 +118,40 @@ impl FeedEntry {
             expires_at: (entry.expires_at_ms != 0).then(|| UnixTime::from_millis(entry.expires_at_ms)),
             created_at: UnixTime::from_millis(entry.created_at_ms),
             seq: entry.seq,
+            expansion: None,
         })
     }
+}
+
+/// What the entry gives, one or the other.
+fn pattern(entry: &v1::Entry, own: &TrustDomain) -> Result<IdPattern, FeedError> {
+    let (pattern, may_be) = match (entry.spiffe_id.as_str(), entry.id_template.as_str()) {
+        (text, "") => {
+            let id = SpiffeId::parse(text).map_err(|source| FeedError::Id {
+                what: "an entry's identity",
+                source,
+            })?;
+            let may_be = id.has_path() && !id.is_reserved();
+            (IdPattern::One(id), may_be)
+        }
+        ("", text) => {
+            let template = IdTemplate::parse(text).map_err(FeedError::Template)?;
+            let may_be = !template.is_reserved();
+            (IdPattern::Template(template), may_be)
+        }
+        _ => {
+            return Err(FeedError::Malformed {
+                what: "an entry's identity beside a template",
+            });
+        }
+    };
+    if pattern.trust_domain() != own || !may_be {
+        return Err(FeedError::EntryIdentity {
+            id: pattern.to_string(),
+            own: own.clone(),
+        });
+    }
+    Ok(pattern)
 }
 
 fn ttl(secs: u64) -> Result<Duration, FeedError> {

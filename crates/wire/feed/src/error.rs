@@ -1,5 +1,5 @@
 use signet_fault::{Coded, Entry, remedy_of};
-use signet_id::{IdError, SelectorError, TrustDomain};
+use signet_id::{IdError, SelectorError, TemplateError, TrustDomain};
 use signet_jose::JoseError;
 use signet_trust::TrustError;
 use signet_x509::X509Error;
@@ -10,12 +10,17 @@ use std::borrow::Cow;
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
     /// The other side speaks a protocol that this software does not.
-    #[error("the other side speaks protocol {theirs} (software `{software}`), this side speaks {ours}")]
+    #[error(
+        "the other side speaks protocol {theirs} (software `{software}`), this side speaks {}",
+        window(*oldest, *newest)
+    )]
     Protocol {
         /// Theirs.
         theirs: u32,
-        /// Ours.
-        ours: u32,
+        /// Our oldest.
+        oldest: u32,
+        /// Our newest.
+        newest: u32,
         /// What they call their software.
         software: String,
     },
@@ -50,6 +55,9 @@ pub enum FeedError {
         #[source]
         source: IdError,
     },
+    /// A template of identities is not one.
+    #[error("read an entry's template")]
+    Template(#[source] TemplateError),
     /// A selector is not one.
     #[error("read a selector")]
     Selector(#[source] SelectorError),
@@ -94,6 +102,28 @@ pub enum FeedError {
         /// The own domain.
         own: TrustDomain,
     },
+    /// What changed since another place than the one that is held.
+    #[error("news from place {from} on of the change log, {}", holding(*held))]
+    Place {
+        /// From where on.
+        from: u64,
+        /// What is held; `None` for nothing.
+        held: Option<u64>,
+    },
+    /// Something goes that is not there.
+    #[error("{what} is to go that is not there")]
+    Unknown {
+        /// What.
+        what: &'static str,
+    },
+    /// A snapshot is not what the other side says that it is.
+    #[error("the snapshot has {held} entries and another digest than the server's, which has {told}")]
+    Digest {
+        /// How many came.
+        held: u64,
+        /// How many were sent.
+        told: u64,
+    },
     /// Two of something that there may be one of.
     #[error("{what} stands twice")]
     Twice {
@@ -136,6 +166,10 @@ pub const REGISTER: &[Entry] = &[
     entry("SGFE011", "feed: own bundle missing", REPORT),
     entry("SGFE012", "feed: forbidden identity", REPORT),
     entry("SGFE013", "feed: duplicate", REPORT),
+    entry("SGFE014", "feed: news from another place", REPORT),
+    entry("SGFE015", "feed: unknown thing removed", REPORT),
+    entry("SGFE016", "feed: digest differs", REPORT),
+    entry("SGFE017", "feed: malformed template", REPORT),
 ];
 
 impl Coded for FeedError {
@@ -147,6 +181,7 @@ impl Coded for FeedError {
             Self::Malformed { .. } => "SGFE004",
             Self::Id { .. } => "SGFE005",
             Self::Selector(_) => "SGFE006",
+            Self::Template(_) => "SGFE017",
             Self::Certificate { .. } => "SGFE007",
             Self::NotAnAuthority { .. } => "SGFE008",
             Self::Key { .. } => "SGFE009",
@@ -154,12 +189,30 @@ impl Coded for FeedError {
             Self::OwnBundle { .. } => "SGFE011",
             Self::EntryIdentity { .. } => "SGFE012",
             Self::Twice { .. } => "SGFE013",
+            Self::Place { .. } => "SGFE014",
+            Self::Unknown { .. } => "SGFE015",
+            Self::Digest { .. } => "SGFE016",
         }
     }
 
     fn remedy(&self) -> Cow<'static, str> {
         remedy_of(REGISTER, self.code())
     }
+}
+
+fn window(oldest: u32, newest: u32) -> String {
+    if oldest == newest {
+        newest.to_string()
+    } else {
+        format!("{oldest} to {newest}")
+    }
+}
+
+fn holding(held: Option<u64>) -> String {
+    held.map_or_else(
+        || "while nothing is held".to_owned(),
+        |seq| format!("while the state of place {seq} is held"),
+    )
 }
 
 /// Checks a count against its bound.

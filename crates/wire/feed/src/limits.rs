@@ -22,3 +22,13 @@ pub(crate) const SOFTWARE_BYTES_MAX: usize = 128;
 pub(crate) const CAPABILITIES_MAX: usize = 256;
 /// The longest life that an entry may ask for: a day and what comes after it in days to come.
 pub(crate) const TTL_S_MAX: u64 = 366 * 86_400;
+/// A piece of a snapshot is full from here on, in bytes.
+pub const CHUNK_BYTES: usize = 256 << 10;
+/// The longest piece of a snapshot that is taken, in bytes: one bundle with all the keys that it may have.
+pub const CHUNK_BYTES_MAX: usize = 20 << 20;
+/// The most pieces of one snapshot.
+pub const CHUNKS_MAX: usize = 4_096;
+/// The longest snapshot, in bytes.
+pub const SNAPSHOT_BYTES_MAX: usize = 256 << 20;
+/// A delta that is longer, in bytes, goes as a snapshot.
+pub const DELTA_BYTES_MAX: usize = 4 << 20;

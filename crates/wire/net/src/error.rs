@@ -162,6 +162,37 @@ pub enum NetError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A second group could not be let in.
+    #[error("`{}` cannot be opened to a second group", path.display())]
+    AccessList {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A listener that another process handed on is not what it should be.
+    #[error("the listener that was handed on for `{place}` cannot be used: {what}")]
+    Handed {
+        /// Where it should listen.
+        place: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Path, query and header fields of a request are more than is taken.
+    #[error(
+        "path, query and headers have {bytes} bytes in {fields} headers, at most {bytes_max} bytes and {fields_max} headers are taken"
+    )]
+    Head {
+        /// How long they are.
+        bytes: usize,
+        /// How long they may be.
+        bytes_max: usize,
+        /// How many headers there are.
+        fields: usize,
+        /// How many there may be.
+        fields_max: usize,
+    },
     /// The answer is longer than is read.
     #[error("the answer of `{address}` is longer than {max} bytes")]
     AnswerLength {
@@ -277,6 +308,21 @@ pub const REGISTER: &[Entry] = &[
         "server: answer too long",
         "ask for less, with a smaller --limit",
     ),
+    entry(
+        "SGNE020",
+        "request: path and headers too long",
+        "send less before the body: a shorter query, fewer or shorter headers",
+    ),
+    entry(
+        "SGNE021",
+        "socket: no access control list",
+        "put `listen.api` onto a file system that keeps access control lists, such as /run, or name the same group twice",
+    ),
+    entry(
+        "SGNE022",
+        "listener from another process: unusable",
+        "end the other process, and start this one as usual",
+    ),
 ];
 
 impl Coded for NetError {
@@ -301,6 +347,9 @@ impl Coded for NetError {
             Self::Timeout { .. } => "SGNE017",
             Self::Exchange { .. } => "SGNE018",
             Self::AnswerLength { .. } => "SGNE019",
+            Self::Head { .. } => "SGNE020",
+            Self::AccessList { .. } => "SGNE021",
+            Self::Handed { .. } => "SGNE022",
         }
     }
 

@@ -20,11 +20,19 @@ pub struct Limits {
     pub connections_per_user_max: usize,
     /// Open connections from one network address, over TCP: an IPv4 address or an IPv6 network of 64 bits.
     pub connections_per_address_max: usize,
+    /// TLS handshakes under way, all together. Until its end anybody may be anybody, so what is unproved takes few of the
+    /// places.
+    pub handshakes_max: usize,
+    /// The same, from one network address. It does not count who is done, for many nodes may come from one address.
+    pub handshakes_per_address_max: usize,
+    /// Open connections of one member ([`crate::Member`]).
+    pub connections_per_member_max: usize,
     /// For the TLS handshake, and then again for the first request to begin.
     pub handshake_timeout: Duration,
     /// For the head of an HTTP/1.1 request, and between two requests.
     pub header_timeout: Duration,
-    /// All header fields of a request together, in bytes.
+    /// All header fields of a request together, in bytes. Of HTTP/1.1 more is read, so that a service can say what is
+    /// wrong: see [`crate::check_head`].
     pub header_bytes_max: u32,
     /// Streams at once on one HTTP/2 connection.
     pub streams_max: u32,
@@ -34,6 +42,10 @@ pub struct Limits {
     pub send_buffer_bytes_max: usize,
     /// How often a quiet HTTP/2 peer is asked whether it is there; none where the kernel tells us.
     pub ping_interval: Option<Duration>,
+    /// Open connections of guests ([`crate::Guest`]), all together.
+    pub guests_max: usize,
+    /// The same, from one network address.
+    pub guests_per_address_max: usize,
     /// From the beginning of a drain until what is left is cut.
     pub drain_timeout: Duration,
 }
@@ -70,6 +82,9 @@ impl Limits {
             connections_max: 20_000,
             connections_per_user_max: 10_000,
             connections_per_address_max: usize::MAX,
+            handshakes_max: usize::MAX,
+            handshakes_per_address_max: usize::MAX,
+            connections_per_member_max: usize::MAX,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             header_bytes_max: 8 << 10,
@@ -77,7 +92,20 @@ impl Limits {
             window_bytes: 65_535,
             send_buffer_bytes_max: 16 << 10,
             ping_interval: None,
+            guests_max: 0,
+            guests_per_address_max: 0,
             drain_timeout: Duration::from_secs(8),
+        }
+    }
+
+    /// gRPC for people and programs that ask an agent about its node: one question at a time.
+    #[must_use]
+    pub const fn local() -> Self {
+        Self {
+            connections_max: 256,
+            connections_per_user_max: 32,
+            streams_max: 8,
+            ..Self::workload()
         }
     }
 
@@ -99,10 +127,19 @@ impl Limits {
         Self {
             protocol: Protocol::Http2,
             connections_max: 20_000,
-            streams_max: 128,
+            handshakes_max: 4_096,
+            // A site that comes back behind one address does so over many seconds, and whoever is turned away comes again.
+            handshakes_per_address_max: 256,
+            // One is usual, two when an agent takes over from another; more are dead ones that were not missed yet.
+            connections_per_member_max: 32,
+            // Four that follow, sixteen calls, and some that end; what each may hold is kept for a peer that does not read.
+            streams_max: 32,
             window_bytes: 1 << 20,
             send_buffer_bytes_max: 256 << 10,
             ping_interval: Some(Duration::from_secs(30)),
+            // Nodes stay, guests go within seconds: room for a thousand that join at once.
+            guests_max: 1_024,
+            guests_per_address_max: 256,
             ..Self::workload()
         }
     }

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 #[derive(Debug)]
 pub struct TcpServer {
     pub(crate) listener: TcpListener,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl TcpServer {

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::UnixListener;
 
 /// The longest path of a socket: 108 bytes in the kernel's address, the last one being zero.
@@ -17,6 +19,9 @@ pub struct UnixOptions {
     pub mode: u32,
     /// The group that the socket is given to.
     pub group: Option<u32>,
+    /// One more group whose members may connect, beside all that the permission bits say: by an access control list
+    /// (acl(5)), since a file has one group.
+    pub also: Option<u32>,
 }
 
 impl Default for UnixOptions {
@@ -25,6 +30,7 @@ impl Default for UnixOptions {
         Self {
             mode: 0o600,
             group: None,
+            also: None,
         }
     }
 }
@@ -33,9 +39,11 @@ impl Default for UnixOptions {
 #[derive(Debug)]
 pub struct UnixServer {
     pub(crate) listener: UnixListener,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Device and inode of what we made, so that nothing else is ever removed.
-    identity: (u64, u64),
+    pub(crate) identity: (u64, u64),
+    /// Another process listens on it, and the file is that one's.
+    pub(crate) left: Arc<AtomicBool>,
 }
 
 impl UnixServer {
@@ -78,13 +86,25 @@ impl UnixServer {
         let server = Self {
             listener: UnixListener::from_std(std_listener).map_err(failed)?,
             path: path.to_path_buf(),
-            identity: (made.dev(), made.ino()),
+            identity: identity(&made),
+            left: Arc::default(),
         };
         if options.group.is_some() {
             std::os::unix::fs::chown(path, None, options.group).map_err(failed)?;
         }
         fs::set_permissions(path, fs::Permissions::from_mode(options.mode)).map_err(failed)?;
+        if let Some(group) = options.also.filter(|also| Some(*also) != options.group) {
+            admit(path, options.mode, group)?;
+        }
         Ok(server)
+    }
+
+    /// The next connection, without the guards of [`serve_unix`](crate::serve_unix): for whoever has guards of its own.
+    ///
+    /// # Errors
+    /// What the kernel said; the next call may succeed.
+    pub async fn accept(&self) -> io::Result<tokio::net::UnixStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
     }
 
     /// Where it listens.
@@ -96,12 +116,16 @@ impl UnixServer {
 
 impl Drop for UnixServer {
     fn drop(&mut self) {
-        let still_ours = fs::symlink_metadata(&self.path).is_ok_and(|m| (m.dev(), m.ino()) == self.identity);
-        if still_ours {
+        let still_ours = fs::symlink_metadata(&self.path).is_ok_and(|m| identity(&m) == self.identity);
+        if still_ours && !self.left.load(Ordering::Acquire) {
             // What cannot be removed is found dead by the next start.
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+pub(crate) fn identity(found: &fs::Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
 }
 
 fn check_length(path: &Path) -> Result<(), NetError> {
@@ -180,6 +204,48 @@ fn remove_if_dead(path: &Path) -> Result<(), NetError> {
     fs::remove_file(path).map_err(failed)
 }
 
+/// Lets the members of `group` connect, beside whom `mode` lets.
+fn admit(path: &Path, mode: u32, group: u32) -> Result<(), NetError> {
+    let list = access_list(mode, group);
+    rustix::fs::lsetxattr(path, ACL, &list, rustix::fs::XattrFlags::empty()).map_err(|source| {
+        NetError::AccessList {
+            path: path.to_path_buf(),
+            source: source.into(),
+        }
+    })
+}
+
+/// Where an access control list is kept, and how: a version, then entries of a tag, permissions and an id, ordered by
+/// tag, all in little endian (the kernel's `posix_acl_xattr.h`).
+const ACL: &str = "system.posix_acl_access";
+const ACL_VERSION: u32 = 2;
+const ACL_USER_OBJ: u16 = 0x01;
+const ACL_GROUP_OBJ: u16 = 0x04;
+const ACL_GROUP: u16 = 0x08;
+const ACL_MASK: u16 = 0x10;
+const ACL_OTHER: u16 = 0x20;
+/// Of entries that need no id.
+const ACL_NO_ID: u32 = u32::MAX;
+const READ_WRITE: u32 = 6;
+
+fn access_list(mode: u32, group: u32) -> Vec<u8> {
+    let (owner, own_group, others) = ((mode >> 6) & 7, (mode >> 3) & 7, mode & 7);
+    let mut list = ACL_VERSION.to_le_bytes().to_vec();
+    for (tag, permissions, id) in [
+        (ACL_USER_OBJ, owner, ACL_NO_ID),
+        (ACL_GROUP_OBJ, own_group, ACL_NO_ID),
+        (ACL_GROUP, READ_WRITE, group),
+        (ACL_MASK, own_group | READ_WRITE, ACL_NO_ID),
+        (ACL_OTHER, others, ACL_NO_ID),
+    ] {
+        list.extend(tag.to_le_bytes());
+        // Three bits.
+        list.extend([permissions.to_le_bytes()[0], 0]);
+        list.extend(id.to_le_bytes());
+    }
+    list
+}
+
 fn owner_is_ours(found: &fs::Metadata) -> bool {
     found.uid() == rustix::process::geteuid().as_raw()
 }
@@ -190,6 +256,47 @@ mod tests {
 
     fn bind(path: &Path) -> Result<UnixServer, NetError> {
         UnixServer::bind(path, UnixOptions::default())
+    }
+
+    #[test]
+    fn a_list_admits_one_more_group_and_leaves_the_rest_as_it_was() {
+        // As `setfacl -m g:50:rw` leaves it on a file of mode 0600.
+        let expected = [
+            &[2, 0, 0, 0][..],
+            &[1, 0, 6, 0, 255, 255, 255, 255],
+            &[4, 0, 0, 0, 255, 255, 255, 255],
+            &[8, 0, 6, 0, 50, 0, 0, 0],
+            &[16, 0, 6, 0, 255, 255, 255, 255],
+            &[32, 0, 0, 0, 255, 255, 255, 255],
+        ];
+        assert_eq!(access_list(0o600, 50), expected.concat());
+    }
+
+    #[tokio::test]
+    async fn one_more_group_may_connect_and_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api.sock");
+        let (own, also) = (rustix::process::getegid().as_raw(), 54_321);
+        for (mode, group) in [(0o600, None), (0o660, Some(own))] {
+            let options = UnixOptions {
+                mode,
+                group,
+                also: Some(also),
+            };
+            let _server = UnixServer::bind(&path, options).unwrap();
+            let mut list = [0; 64];
+            let bytes = rustix::fs::lgetxattr(&path, ACL, &mut list).unwrap();
+            assert_eq!(list[..bytes], access_list(mode, also));
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o007, 0);
+        }
+        // No list where the socket's own group is the one.
+        let options = UnixOptions {
+            mode: 0o660,
+            group: Some(own),
+            also: Some(own),
+        };
+        let _server = UnixServer::bind(&path, options).unwrap();
+        assert!(rustix::fs::lgetxattr(&path, ACL, &mut [0; 64]).is_err());
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use core::time::Duration;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::sync::Notify;
 
@@ -20,7 +20,8 @@ const LINGER: Duration = Duration::from_millis(500);
 pub(crate) struct Work {
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
-    asked: AtomicBool,
+    /// Requests since the beginning.
+    asked: AtomicU64,
     in_flight: AtomicUsize,
     ended: Notify,
 }
@@ -44,13 +45,40 @@ impl Work {
 
     /// Whether the peer has begun to speak HTTP/2.
     pub(crate) fn has_begun(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) || self.bytes_read.load(Ordering::Relaxed) >= PREFACE_BYTES
+        self.asked.load(Ordering::Relaxed) > 0 || self.bytes_read.load(Ordering::Relaxed) >= PREFACE_BYTES
+    }
+
+    /// Resolves when something was asked. Only for the task that serves the connection, which asks while it is polled: so it
+    /// is awake when there is something to see, and nobody need be woken.
+    pub(crate) async fn asked(&self) {
+        core::future::poll_fn(|_| match self.asked.load(Ordering::Relaxed) {
+            0 => Poll::Pending,
+            _ => Poll::Ready(()),
+        })
+        .await;
     }
 
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
-        self.asked.store(true, Ordering::Relaxed);
+        self.asked.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         InFlight(Arc::clone(self))
+    }
+
+    /// Resolves when nothing was asked for `limit`, and nothing is being answered. Bytes that ask nothing do not count.
+    pub(crate) async fn unused(&self, limit: Duration) {
+        loop {
+            let ended = self.ended.notified();
+            if self.in_flight.load(Ordering::Acquire) > 0 {
+                ended.await;
+                continue;
+            }
+            let asked = self.asked.load(Ordering::Relaxed);
+            tokio::time::sleep(limit).await;
+            let again = self.asked.load(Ordering::Relaxed) != asked;
+            if self.in_flight.load(Ordering::Acquire) == 0 && !again {
+                return;
+            }
+        }
     }
 
     /// Resolves when nothing has been in flight for [`LINGER`], and the peer has taken nothing of what was handed over
@@ -158,6 +186,30 @@ mod tests {
             work.wrote(1);
         }
         waiting.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_unused_from_its_last_answer_on_and_not_by_what_else_it_sends() {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let work = Arc::new(Work::default());
+        let waiting = {
+            let work = Arc::clone(&work);
+            tokio::spawn(async move { work.unused(LIMIT).await })
+        };
+        tokio::time::sleep(LIMIT / 2).await;
+        let long = work.begin();
+        tokio::time::sleep(LIMIT * 3).await;
+        drop(long);
+        tokio::time::sleep(LIMIT / 2).await;
+        drop(work.begin());
+        tokio::time::sleep(LIMIT * 3 / 4).await;
+        assert!(!waiting.is_finished(), "it was used meanwhile");
+        let begun = tokio::time::Instant::now();
+        while !waiting.is_finished() {
+            work.read(1);
+            tokio::time::sleep(LIMIT / 20).await;
+        }
+        assert!(begun.elapsed() <= LIMIT * 2, "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

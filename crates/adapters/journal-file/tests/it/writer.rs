@@ -51,6 +51,23 @@ async fn after_a_failed_write_or_sync_nothing_is_appended_until_restart() {
 }
 
 #[tokio::test]
+async fn a_list_of_records_is_one_flush() {
+    let _alone = crate::FAILPOINTS.write().await;
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    failpoint::arm("journal-file.append.synced", failpoint::Action::Error, 1);
+    let appends = journal.append_all((1..=8).map(record).collect());
+    for (n, append) in appends.into_iter().enumerate() {
+        let failed = append.await;
+        // What would come after the flush that failed is known not to be written.
+        assert!(matches!(failed, Err(JournalError::Unknown(_))), "{n}: {failed:?}");
+    }
+    failpoint::disarm("journal-file.append.synced");
+    drop(journal);
+    assert_eq!(open(directory.path()).unwrap().next_index(), Index(9));
+}
+
+#[tokio::test]
 async fn without_room_for_a_segment_appends_are_refused_until_there_is() {
     let _alone = crate::FAILPOINTS.write().await;
     let directory = tempfile::tempdir().unwrap();

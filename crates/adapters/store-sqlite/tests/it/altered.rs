@@ -94,6 +94,12 @@ async fn an_altered_row_of_the_state_is_not_loaded() {
         };
         assert_eq!(cause.code(), "SGSQ010", "{edit}");
         assert!(cause.to_string().contains("altered"), "{cause}");
+        let (sender, _pieces) = tokio::sync::mpsc::channel(8);
+        let refused = log.load_pieces(Box::new(|_| true), sender).await.unwrap_err();
+        let StoreError::Unavailable(cause) = &refused else {
+            panic!("{refused}")
+        };
+        assert_eq!(cause.code(), "SGSQ010", "{edit}, in pieces");
     }
 }
 

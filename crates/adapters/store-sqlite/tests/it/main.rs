@@ -4,6 +4,7 @@
 mod altered;
 mod conformance;
 mod files;
+mod import;
 mod writer;
 
 /// Failpoints are the whole process's: who arms one writes, everyone else reads.

@@ -203,3 +203,37 @@ fn the_end_of_a_peer_can_be_awaited_by_many() {
         assert_eq!(peer.still_same(), Err(PeerChanged::Ended));
     });
 }
+
+#[test]
+fn a_process_is_held_by_its_number_until_it_is_another() {
+    let mut connected = Connected::new("exec");
+    let pid = connected.child.id();
+    let peer = Peer::of_pid(pid).expect("a child of ours");
+    let by_socket = Peer::of(&connected.stream).expect("peer");
+    assert_eq!(
+        (peer.pid(), peer.uid(), peer.gid(), peer.start_time()),
+        (pid, by_socket.uid(), by_socket.gid(), by_socket.start_time())
+    );
+    assert_eq!(peer.exe(), by_socket.exe());
+    assert_eq!(peer.owner().expect("owner"), Some(signet_sys::process::uid()));
+    connected.say();
+    await_change(&peer, PeerChanged::Executed);
+    assert!(matches!(
+        peer.owner(),
+        Err(SysError::Changed(PeerChanged::Executed))
+    ));
+    connected.child.kill().expect("kill");
+    connected.child.wait().expect("wait");
+    // Its number may be given to anybody now; who was looked at has ended all the same.
+    assert_eq!(peer.still_same(), Err(PeerChanged::Ended));
+}
+
+#[test]
+fn numbers_without_a_process_name_nobody() {
+    for pid in [0, i32::MAX as u32, u32::MAX] {
+        assert!(
+            matches!(Peer::of_pid(pid), Err(SysError::PeerGone { .. })),
+            "{pid}"
+        );
+    }
+}

@@ -18,7 +18,7 @@ pub(super) struct Ready {
     agents: String,
     api: String,
     workload_api: String,
-    local_api: Option<String>,
+    local_api: String,
     root_ca: String,
     dir: String,
     pid: u32,
@@ -40,7 +40,7 @@ impl Ready {
             agents: addresses.agents.to_string(),
             api: running.api_url.clone(),
             workload_api: running.workload_api.to_string(),
-            local_api: None,
+            local_api: running.local_api.to_string(),
             root_ca: running.root_pem.display().to_string(),
             dir: wish.dir.display().to_string(),
             pid: std::process::id(),
@@ -58,6 +58,7 @@ impl Ready {
         let facts = style::facts(&[
             ("your identity", user_id.to_string()),
             ("workload api", self.workload_api.clone()),
+            ("local api", self.local_api.clone()),
             ("admin api", self.api.clone()),
             ("https", self.https.clone().unwrap_or_default()),
             ("agents", self.agents.clone()),
@@ -80,7 +81,8 @@ impl Ready {
              \x20 export SPIFFE_ENDPOINT_SOCKET={} SIGNET_API={}\n\
              \x20 {signet} svid x509\n\
              \x20 {signet} svid jwt --audience example\n\
-             \x20 {signet} entry list\n\n\
+             \x20 {signet} entry list\n\
+             \x20 {signet} why --pid $$\n\n\
              Ctrl-C ends it.\n",
             self.ready_ms, self.trust_domain, self.workload_api, self.api
         )

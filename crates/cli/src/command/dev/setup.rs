@@ -4,12 +4,13 @@ use crate::Outcome;
 use crate::api::Api;
 use crate::error::CliError;
 use crate::file::{self, Readers};
+use core::num::NonZeroU32;
 use core::time::Duration;
-use signet_agent::{Agent, AgentError, AgentSettings, Pace};
+use signet_agent::{Agent, AgentError, AgentSettings, Launch, LimitSettings, Pace};
 use signet_api::{EntryDoc, JoinTokenRequest};
 use signet_id::{Selector, SpiffeId, TrustDomain};
 use signet_server::{Config, Handle, Server, Storage};
-use signet_settings::HostPort;
+use signet_settings::{ByteSize, HostPort};
 use signet_time::SharedClock;
 use signet_workload::{Endpoint, WorkloadClient, WorkloadError};
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ pub(super) struct Running {
     pub(super) api: Api,
     pub(super) api_url: String,
     pub(super) workload_api: Endpoint,
+    pub(super) local_api: Endpoint,
     pub(super) root_pem: PathBuf,
     /// What the calling user's processes are.
     pub(super) user_id: SpiffeId,
@@ -84,6 +86,15 @@ const FIRST_SVID_WITHIN: Duration = Duration::from_secs(20);
 /// for all.
 const AGENT_FIRST: Duration = Duration::from_secs(1);
 
+/// There is one user here, with the whole machine, who may well run `signet bench`.
+const ONE_USERS_LIMITS: LimitSettings = LimitSettings {
+    process_streams_max: NonZeroU32::new(20_000).expect("positive"),
+    process_calls_per_s_max: NonZeroU32::new(1_000_000).expect("positive"),
+    process_requests_max: NonZeroU32::new(20_000).expect("positive"),
+    process_signing_max: NonZeroU32::new(4_096).expect("positive"),
+    jwt_cache_bytes_max: ByteSize(16 << 20),
+};
+
 /// Between two looks for the first identity.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -119,11 +130,20 @@ pub(super) async fn start(wish: &Wish<'_>, clock: SharedClock) -> Outcome<Runnin
             port: server.addresses().agents.port(),
         }],
         metrics: None,
+        limits: ONE_USERS_LIMITS,
         ..AgentSettings::default()
     };
     settings.workload_api.path.clone_from(&socket);
     let shutdown = CancellationToken::new();
-    let agent = Agent::start(settings, Some(&join), clock, Pace::default(), shutdown.clone()).await?;
+    let agent = Agent::start(Launch {
+        settings,
+        join: Some(&join),
+        clock,
+        pace: Pace::default(),
+        shutdown: shutdown.clone(),
+    })
+    .await?;
+    let local_api = Endpoint::Unix(agent.local_socket().to_path_buf());
     let agent = AgentTask::spawn(agent, shutdown);
 
     let root_pem = wish.dir.join("root.pem");
@@ -148,6 +168,7 @@ pub(super) async fn start(wish: &Wish<'_>, clock: SharedClock) -> Outcome<Runnin
         api,
         api_url,
         workload_api,
+        local_api,
         root_pem,
         user_id,
         uid,

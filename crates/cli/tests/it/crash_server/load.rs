@@ -2,13 +2,13 @@
 //! when they get no answer.
 
 use super::admin::{Admin, escaped};
-use super::dice::Dice;
 use super::issued::Issued;
 use super::ledger::{Ledger, Place};
+use crate::dice::Dice;
 use core::time::Duration;
 use http::Method;
 use serde_json::json;
-use signet_agent::{Agent, AgentSettings, Pace};
+use signet_agent::{Agent, AgentSettings, Launch, Pace};
 use signet_api::{EntriesCreated, EntryDoc, JoinTokenReply, JoinTokenRequest, NodeView};
 use signet_id::{Selector, SpiffeId};
 use signet_net::NetError;
@@ -235,7 +235,8 @@ impl Round {
             let Some(doc) = self.create_for(&path, self.world.uid).await else {
                 return;
             };
-            let fetched = tokio::time::timeout(WITHIN, self.world.fetch(&doc.spiffe_id));
+            let id = doc.spiffe_id.one().expect("it is no template");
+            let fetched = tokio::time::timeout(WITHIN, self.world.fetch(id));
             tokio::select! {
                 () = self.killing.cancelled() => return,
                 fetched = fetched => fetched.unwrap_or_else(|_| panic!("{} was not issued", doc.spiffe_id)),
@@ -293,9 +294,15 @@ impl Round {
         });
         let shutdown = CancellationToken::new();
         let clock = self.world.clock.clone();
-        let agent = Agent::start(settings, Some(join), clock, Pace::default(), shutdown.clone())
-            .await
-            .unwrap();
+        let agent = Agent::start(Launch {
+            settings,
+            join: Some(join),
+            clock,
+            pace: Pace::default(),
+            shutdown: shutdown.clone(),
+        })
+        .await
+        .unwrap();
         let ready = tokio::select! {
             () = self.killing.cancelled() => false,
             ready = tokio::time::timeout(WITHIN, agent.ready()) => {

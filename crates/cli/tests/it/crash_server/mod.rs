@@ -8,17 +8,17 @@
 
 mod admin;
 mod after;
-mod dice;
 mod issued;
 mod ledger;
 mod load;
 mod public;
 
+use crate::campaign::{self, pass_a_moment};
+use crate::dice::Dice;
 use crate::fleet::Fleet;
 use crate::program::Running;
 use admin::{Admin, KeysSeen};
 use core::time::Duration;
-use dice::Dice;
 use issued::{Issued, Recorded};
 use ledger::Place;
 use load::{Round, WITHIN, World};
@@ -31,15 +31,11 @@ use signet_time::{Clock, UnixTime};
 use signet_trust::{Bundle, TrustView};
 use signet_workload::Endpoint;
 use std::collections::BTreeSet;
-use std::fs;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-/// How often the server is killed at work where `SIGNET_CRASH_ROUNDS` does not say.
-const ROUNDS: u64 = 4;
 
 /// Each of them is a task of its own.
 const TOKEN_ASKERS: usize = 3;
@@ -54,22 +50,7 @@ const START_MS_MAX: u64 = 250;
 
 #[test]
 fn crash_of_the_server_at_work_loses_nothing_that_anybody_was_given_or_told() {
-    let rounds = std::env::var("SIGNET_CRASH_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let mut campaign = Campaign::start().await;
-        for round in 0..rounds {
-            campaign.round(round).await;
-            if rounds > ROUNDS && (round + 1) % 10 == 0 {
-                println!("server: round {} of {rounds}: {}", round + 1, campaign.figures());
-            }
-        }
-        campaign.finish().await;
-    });
+    campaign::run::<Campaign>();
 }
 
 struct SystemClock;
@@ -120,16 +101,13 @@ struct Counts {
     served_max: Duration,
 }
 
-impl Campaign {
-    async fn start() -> Self {
-        let dice = Dice::seeded("server");
+impl campaign::Campaign for Campaign {
+    const OF: &'static str = "server";
+
+    async fn start(dice: Dice) -> Self {
         let (fleet, made) = Fleet::init();
         assert_eq!(made.code, Some(0), "{made:?}");
-        let server = Running::logging(fleet.server(), &fleet.at("server.log"));
-        fleet.wait(&fleet.server_metrics);
-        fleet.make_join_file();
-        let agent = Running::logging(fleet.agent(), &fleet.at("agent.log"));
-        fleet.wait(&fleet.agent_metrics);
+        let (server, agent) = fleet.launch_both(core::convert::identity);
 
         let admin = Admin::new(fleet.at("api.sock"));
         let keys = admin.keys().await;
@@ -182,31 +160,6 @@ impl Campaign {
         campaign
     }
 
-    /// Starts the workloads, as soon as there is an identity for them.
-    async fn hire(&mut self) {
-        let first = self.begin_round(0);
-        first.create_for("/base", self.world.uid).await.unwrap();
-        self.fetch_token("the first").await;
-        for name in 0..TOKEN_ASKERS {
-            let asking = self.world.clone().ask_for_tokens(name, self.stop.clone());
-            self.workloads.spawn(asking);
-        }
-        for _ in 0..FOLLOWERS {
-            let (sender, seen) = watch::channel(BTreeSet::new());
-            self.seen.push(seen);
-            let following = self.world.clone().follow(sender, self.stop.clone());
-            self.workloads.spawn(following);
-        }
-    }
-
-    fn begin_round(&self, number: u64) -> Round {
-        Round {
-            world: self.world.clone(),
-            number,
-            killing: CancellationToken::new(),
-        }
-    }
-
     async fn round(&mut self, number: u64) {
         self.work_and_kill(number).await;
         self.check_record().await;
@@ -215,7 +168,7 @@ impl Campaign {
             self.check_record().await;
         }
         let started = Instant::now();
-        self.server = Running::logging(self.fleet.server(), &self.fleet.at("server.log"));
+        self.server = self.fleet.launch_server(self.fleet.server());
         self.wait_until_ready(started).await;
         self.check_keys().await;
         self.check_state().await;
@@ -223,73 +176,6 @@ impl Campaign {
         self.counts.served_max = self.counts.served_max.max(served);
         self.check_streams(number).await;
         assert!(self.agent.is_alive(), "the agent goes on by itself");
-    }
-
-    /// Lets everybody work, and kills the server in the midst of it.
-    async fn work_and_kill(&mut self, number: u64) {
-        let round = self.begin_round(number);
-        let mut administrators = JoinSet::new();
-        for name in 0..ADMINISTRATORS {
-            administrators.spawn(round.clone().churn(name, self.dice.split()));
-        }
-        administrators.spawn(round.clone().entitle(0));
-        administrators.spawn(round.clone().join_nodes(self.dice.split()));
-        let wanted = self.answers() + self.dice.below(ANSWERS_MAX);
-        let since = Instant::now();
-        while self.answers() < wanted {
-            assert!(since.elapsed() < WITHIN, "nothing is answered any more");
-            self.assert_all_work(&mut administrators).await;
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        for _ in 0..self.dice.below(3_000_000) {
-            core::hint::spin_loop();
-        }
-        round.killing.cancel();
-        self.server.kill();
-        self.counts.kills_at_work += 1;
-        tokio::time::timeout(WITHIN, administrators.join_all())
-            .await
-            .expect("whoever got no answer stops");
-        self.counts.open +=
-            self.world.entries.lock().unwrap().open() + self.world.nodes.lock().unwrap().open();
-    }
-
-    /// How many answers anybody has got so far.
-    fn answers(&self) -> u64 {
-        let administrators =
-            self.world.entries.lock().unwrap().answered + self.world.nodes.lock().unwrap().answered;
-        administrators + self.world.issued.count() as u64
-    }
-
-    /// Fails with whatever one of them has found.
-    async fn assert_all_work(&mut self, administrators: &mut JoinSet<()>) {
-        for tasks in [administrators, &mut self.workloads] {
-            if let Some(ended) = tasks.try_join_next() {
-                ended.unwrap();
-                panic!("somebody stopped working while the server ran");
-            }
-        }
-    }
-
-    async fn kill_at_start(&mut self) {
-        let mut server = Running::logging(self.fleet.server(), &self.fleet.at("server.log"));
-        // Any moment will do: how far it has come by then is what is drawn.
-        tokio::time::sleep(Duration::from_millis(self.dice.below(START_MS_MAX))).await;
-        server.kill();
-        self.counts.kills_at_start += 1;
-    }
-
-    /// Whatever workloads and nodes have now was recorded before they got it. The server does not run.
-    async fn check_record(&mut self) {
-        self.recorded
-            .read_on(&self.fleet.at("server/journal"))
-            .await
-            .unwrap();
-        self.counts.checked += self.world.issued.check_new(&self.recorded).unwrap();
-        for (serial, node) in &self.certified {
-            let recorded = self.recorded.holds_node(serial, node);
-            assert!(recorded, "the certificate {serial} of {node} was never recorded");
-        }
     }
 
     fn figures(&self) -> String {
@@ -336,15 +222,94 @@ impl Campaign {
     }
 }
 
-impl Drop for Campaign {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            for name in ["server.log", "agent.log"] {
-                let log = fs::read_to_string(self.fleet.at(name)).unwrap_or_default();
-                let last: Vec<_> = log.lines().rev().take(40).collect();
-                eprintln!("the end of {name}:");
-                last.iter().rev().for_each(|line| eprintln!("  {line}"));
+impl Campaign {
+    /// Starts the workloads, as soon as there is an identity for them.
+    async fn hire(&mut self) {
+        let first = self.begin_round(0);
+        first.create_for("/base", self.world.uid).await.unwrap();
+        self.fetch_token("the first").await;
+        for name in 0..TOKEN_ASKERS {
+            let asking = self.world.clone().ask_for_tokens(name, self.stop.clone());
+            self.workloads.spawn(asking);
+        }
+        for _ in 0..FOLLOWERS {
+            let (sender, seen) = watch::channel(BTreeSet::new());
+            self.seen.push(seen);
+            let following = self.world.clone().follow(sender, self.stop.clone());
+            self.workloads.spawn(following);
+        }
+    }
+
+    fn begin_round(&self, number: u64) -> Round {
+        Round {
+            world: self.world.clone(),
+            number,
+            killing: CancellationToken::new(),
+        }
+    }
+
+    /// Lets everybody work, and kills the server in the midst of it.
+    async fn work_and_kill(&mut self, number: u64) {
+        let round = self.begin_round(number);
+        let mut administrators = JoinSet::new();
+        for name in 0..ADMINISTRATORS {
+            administrators.spawn(round.clone().churn(name, self.dice.split()));
+        }
+        administrators.spawn(round.clone().entitle(0));
+        administrators.spawn(round.clone().join_nodes(self.dice.split()));
+        let wanted = self.answers() + self.dice.below(ANSWERS_MAX);
+        let since = Instant::now();
+        while self.answers() < wanted {
+            assert!(since.elapsed() < WITHIN, "nothing is answered any more");
+            self.assert_all_work(&mut administrators).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        pass_a_moment(&mut self.dice);
+        round.killing.cancel();
+        self.server.kill();
+        self.counts.kills_at_work += 1;
+        tokio::time::timeout(WITHIN, administrators.join_all())
+            .await
+            .expect("whoever got no answer stops");
+        self.counts.open +=
+            self.world.entries.lock().unwrap().open() + self.world.nodes.lock().unwrap().open();
+    }
+
+    /// How many answers anybody has got so far.
+    fn answers(&self) -> u64 {
+        let administrators =
+            self.world.entries.lock().unwrap().answered + self.world.nodes.lock().unwrap().answered;
+        administrators + self.world.issued.count() as u64
+    }
+
+    /// Fails with whatever one of them has found.
+    async fn assert_all_work(&mut self, administrators: &mut JoinSet<()>) {
+        for tasks in [administrators, &mut self.workloads] {
+            if let Some(ended) = tasks.try_join_next() {
+                ended.unwrap();
+                panic!("somebody stopped working while the server ran");
             }
+        }
+    }
+
+    async fn kill_at_start(&mut self) {
+        let mut server = self.fleet.launch_server(self.fleet.server());
+        // Any moment will do: how far it has come by then is what is drawn.
+        tokio::time::sleep(Duration::from_millis(self.dice.below(START_MS_MAX))).await;
+        server.kill();
+        self.counts.kills_at_start += 1;
+    }
+
+    /// Whatever workloads and nodes have now was recorded before they got it. The server does not run.
+    async fn check_record(&mut self) {
+        self.recorded
+            .read_on(&self.fleet.at("server/journal"))
+            .await
+            .unwrap();
+        self.counts.checked += self.world.issued.check_new(&self.recorded).unwrap();
+        for (serial, node) in &self.certified {
+            let recorded = self.recorded.holds_node(serial, node);
+            assert!(recorded, "the certificate {serial} of {node} was never recorded");
         }
     }
 }

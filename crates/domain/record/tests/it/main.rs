@@ -105,12 +105,34 @@ async fn of_many_each_is_released_only_with_its_own_record() {
     }
 }
 
+#[tokio::test]
+async fn of_many_an_incomplete_one_is_left_out_and_moves_no_other() {
+    let bench = Bench::new();
+    let record = |name| bench.unrecorded(name).record().clone();
+    let mut many: Vec<_> = ["a", "b", "c", "d"]
+        .map(|name| Unrecorded::new(name, record(name)))
+        .into();
+    let incomplete = IssueRecord {
+        identifier: bytes::Bytes::new(),
+        ..record("b")
+    };
+    many.insert(1, Unrecorded::new("incomplete", incomplete));
+    let released = bench.recorder.release_all(many).await;
+    let released: Vec<_> = released.iter().map(|one| one.as_ref().ok().copied()).collect();
+    assert_eq!(released, [Some("a"), None, Some("b"), Some("c"), Some("d")]);
+    assert_eq!(bench.recorded().await, ["a", "b", "c", "d"]);
+}
+
 /// Takes records and never answers.
 struct Silent;
 
 impl Journal for Silent {
     fn append(&self, _: bytes::Bytes) -> BoxFuture<'_, Result<Index, JournalError>> {
         Box::pin(std::future::pending())
+    }
+
+    fn append_all(&self, records: Vec<bytes::Bytes>) -> Vec<BoxFuture<'_, Result<Index, JournalError>>> {
+        records.into_iter().map(|record| self.append(record)).collect()
     }
 
     fn range(&self, _: Index, _: usize) -> BoxFuture<'_, Result<Vec<(Index, bytes::Bytes)>, JournalError>> {

@@ -57,6 +57,20 @@ pub struct Node {
     pub banned_at_ms: u64,
     #[prost(string, tag = "9")]
     pub ban_reason: ::prost::alloc::string::String,
+    /// 0 = none yet.
+    #[prost(uint64, tag = "10")]
+    pub renewals: u64,
+    /// 16 bytes: what its next renewal has to go on from; empty: it never said any.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub renewal_mark: ::prost::bytes::Bytes,
+    /// 16 bytes: the epoch of the log in which the mark was taken; in another one it says nothing.
+    #[prost(bytes = "bytes", tag = "12")]
+    pub renewal_epoch: ::prost::bytes::Bytes,
+    /// Renewals that did not go on from the mark, and when the last one came.
+    #[prost(uint64, tag = "13")]
+    pub copies: u64,
+    #[prost(uint64, tag = "14")]
+    pub copied_at_ms: u64,
 }
 /// Kind 3. Its key is the SHA-256 of the token, 32 bytes; the token itself is nowhere.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -75,4 +89,22 @@ pub struct JoinToken {
     pub bound_key_sha256: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "6")]
     pub bound_at_ms: u64,
+}
+/// Kind 4. When entries were used last, for the entries of one drawer: those whose id ends in the drawer's number, in the
+/// last 12 bits. Its key is that number, 2 bytes. What a reader that does not know of it may pass over.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EntryUses {
+    /// 18 bytes for each: the entry's id and the day, counted from 1970-01-01, in 2 bytes, big-endian. Ordered by id.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub uses: ::prost::bytes::Bytes,
+}
+/// Kind 5. Since when uses have been watched without a gap. Its key is one zero byte.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UseWatch {
+    /// Days, counted from 1970-01-01.
+    #[prost(uint32, tag = "1")]
+    pub since_day: u32,
+    /// The last day that is known to have been watched.
+    #[prost(uint32, tag = "2")]
+    pub until_day: u32,
 }

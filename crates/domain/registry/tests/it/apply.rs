@@ -19,6 +19,7 @@ fn changes(plan: &EntryPlan, drafts: &[NewEntry]) -> EntryChanges {
     let delete = plan.unlisted.iter().map(|entry| EntryDeletion {
         id: entry.id,
         seq: entry.seq,
+        orphaned_days: None,
     });
     EntryChanges {
         create: plan
@@ -81,11 +82,15 @@ async fn a_plan_tells_what_differs_and_a_second_one_finds_nothing() {
     assert_eq!(plan.update[0].new.id, plan.update[0].old.id);
     assert_eq!(plan.unchanged.len(), 1);
     assert_eq!(plan.unchanged[0].0, 2);
-    let gone: Vec<_> = plan
-        .unlisted
-        .iter()
-        .map(|e| e.spiffe_id.path().to_owned())
-        .collect();
+    let named = |id| {
+        registry
+            .read(|s| s.entry(id))
+            .unwrap()
+            .spiffe_id
+            .path()
+            .to_owned()
+    };
+    let gone: Vec<_> = plan.unlisted.iter().map(|gone| named(gone.id)).collect();
     assert_eq!(gone, ["/gone"]);
 
     let before = registry.followed().seq();
@@ -267,6 +272,7 @@ async fn what_one_entry_gives_up_another_may_say_in_the_same_commit() {
         delete: vec![EntryDeletion {
             id: made[2].id,
             seq: made[2].seq,
+            orphaned_days: None,
         }],
     };
     registry.apply(&swap, origin()).await.unwrap();
@@ -296,7 +302,11 @@ async fn changes_that_contradict_one_another_are_refused() {
         seq,
         draft: draft("/b", "unix:uid:1"),
     };
-    let delete = EntryDeletion { id: entry, seq };
+    let delete = EntryDeletion {
+        id: entry,
+        seq,
+        orphaned_days: None,
+    };
     let both = EntryChanges {
         update: vec![update.clone()],
         delete: vec![delete],

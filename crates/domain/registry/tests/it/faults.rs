@@ -126,7 +126,7 @@ async fn a_log_that_never_answers_is_given_up_on() {
         .await
         .unwrap_err();
     assert!(matches!(error, RegistryError::Unknown(_)), "{error}");
-    assert_eq!(registry.read(|s| s.entries().len()), 0);
+    assert_eq!(registry.read(|s| s.entry_count()), 0);
 }
 
 #[tokio::test]

@@ -2,10 +2,11 @@ use crate::{draft, empty, id, key, open, origin};
 use signet_crypto::{PublicKey, digest};
 use signet_fault::Coded;
 use signet_id::SpiffeId;
-use signet_registry::{JoinTokenWish, NODE_KEPT, NodeSvid, RegistryError};
+use signet_registry::{JoinTokenWish, NODE_KEPT, NodeIssue, NodeSvid, RegistryError, Step};
 use signet_store::faulty::{Fault, FaultyLog, Op};
 use signet_store::{ChangeLog, Origin, Tail, memory::MemoryLog};
 use signet_testkit::START;
+use signet_time::UnixTime;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Barrier;
@@ -254,6 +255,15 @@ async fn a_binding_that_landed_unseen_is_found_after_a_restart() {
     registry.attest_with_token(&text, &first, START).await.unwrap();
 }
 
+fn issue(attested_at: UnixTime, key: &PublicKey, svid: NodeSvid) -> NodeIssue<'_> {
+    NodeIssue {
+        attested_at,
+        key,
+        svid,
+        step: Step::Unsaid,
+    }
+}
+
 #[tokio::test]
 async fn a_banned_node_stays_out_until_it_is_evicted() {
     let (_, registry) = empty().await;
@@ -275,7 +285,7 @@ async fn a_banned_node_stays_out_until_it_is_evicted() {
     for error in [
         registry.attest_with_token(&text, &key, START).await.unwrap_err(),
         registry
-            .record_node_svid(&node.id, START, &key, svid.clone(), START)
+            .record_node_svid(&node.id, issue(START, &key, svid.clone()), START)
             .await
             .unwrap_err(),
     ] {
@@ -297,7 +307,7 @@ async fn a_banned_node_stays_out_until_it_is_evicted() {
         .await
         .unwrap();
     let known = registry
-        .record_node_svid(&node.id, START, &key, svid.clone(), START)
+        .record_node_svid(&node.id, issue(START, &key, svid.clone()), START)
         .await
         .unwrap();
     assert_eq!(known.svid, Some(svid));
@@ -322,7 +332,7 @@ async fn a_node_comes_back_by_its_newest_key_and_by_no_other() {
         not_after: START + TEN_MINUTES,
     };
     let renewed = registry
-        .record_node_svid(&node.id, START, &newest, svid, START)
+        .record_node_svid(&node.id, issue(START, &newest, svid), START)
         .await
         .unwrap();
     assert_eq!(registry.attest_with_key(&node.id, &newest).unwrap(), renewed);
@@ -342,6 +352,45 @@ async fn a_node_comes_back_by_its_newest_key_and_by_no_other() {
     assert!(matches!(error, RegistryError::NodeBanned { .. }), "{error}");
     registry.evict_node(&node.id, origin()).await.unwrap();
     assert_eq!(unknown(&node.id, &newest), words);
+}
+
+#[tokio::test]
+async fn a_copied_key_shows_when_its_second_holder_renews_and_is_remembered() {
+    let (log, registry) = empty().await;
+    let (secret, _) = registry
+        .create_join_token(&JoinTokenWish::default(), origin())
+        .await
+        .unwrap();
+    let key = key();
+    let node = registry
+        .attest_with_token(&secret.expose(), &key, START)
+        .await
+        .unwrap();
+    let svid = NodeSvid {
+        serial: "01".into(),
+        not_after: START + TEN_MINUTES,
+    };
+    let renew = async |registry: &signet_registry::Registry, step| {
+        let issue = NodeIssue {
+            step,
+            ..issue(START, &key, svid.clone())
+        };
+        let known = registry.record_node_svid(&node.id, issue, START).await.unwrap();
+        (known.renewals.count, known.renewals.copies)
+    };
+    let next = |from: u8, to: u8| Step::Next {
+        from: Some([from; 16]),
+        to: [to; 16],
+    };
+    assert_eq!(renew(&registry, Step::Begin([1; 16])).await, (1, 0));
+    assert_eq!(renew(&registry, next(1, 2)).await, (2, 0));
+    assert_eq!(renew(&registry, next(1, 9)).await, (3, 1));
+    // Another server, or this one after a restart, goes on from there.
+    let other = open(log).await;
+    assert_eq!(renew(&other, next(9, 8)).await, (4, 1));
+    assert_eq!(renew(&other, next(2, 3)).await, (5, 2));
+    let shown = other.read(|state| state.node(&node.id).cloned()).unwrap();
+    assert_eq!(shown.renewals.copied_at, Some(START));
 }
 
 #[tokio::test]
@@ -369,7 +418,7 @@ async fn an_svid_begun_before_the_node_joined_anew_is_not_recorded() {
         not_after: START + TEN_MINUTES,
     };
     let error = registry
-        .record_node_svid(&before.id, before.attested_at, &old, svid, later)
+        .record_node_svid(&before.id, issue(before.attested_at, &old, svid), later)
         .await
         .unwrap_err();
     assert!(matches!(error, RegistryError::NodeKeyUnknown { .. }), "{error}");

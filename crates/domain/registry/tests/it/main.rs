@@ -13,7 +13,10 @@ mod entries;
 mod faults;
 mod joining;
 mod model;
+mod recalled;
 mod serving;
+mod templates;
+mod uses;
 
 use signet_crypto::{KeyKind, LocalKey, PublicKey};
 use signet_id::{SpiffeId, TrustDomain};

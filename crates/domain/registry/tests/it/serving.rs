@@ -1,6 +1,6 @@
 use crate::{draft, empty, id, key, open, origin};
 use signet_decision::{Action, Verdict};
-use signet_registry::{JoinTokenWish, NewEntry, Registry};
+use signet_registry::{Claims, JoinTokenWish, NewEntry, Registry};
 use signet_store::{ChangeLog, Seq};
 use signet_testkit::START;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ async fn a_node_may_serve_its_own_entries_and_those_of_every_node_oldest_first()
     assert_eq!(paths(&registry, &two, 60), ["/b", "/elsewhere"]);
     assert_eq!(paths(&registry, &id("/node/3"), 60), ["/b"]);
     // An update does not make an entry younger, and neither does a restart.
-    let first = registry.read(|s| s.entries().next().cloned()).unwrap();
+    let first = registry.read(|s| s.entries().next()).unwrap();
     let changed = NewEntry {
         hint: "h".into(),
         ..NewEntry::from(&*first)
@@ -96,13 +96,14 @@ async fn who_is_entitled_to_what() {
     let action = Action::ISSUE_X509_SVID;
     let verdict = |node: &signet_id::SpiffeId, n: usize, secs: u64| {
         let now = START + Duration::from_secs(secs);
-        let entitlement = registry.read(|s| s.entitlement(node, entries[n].id, action, now));
+        let entitlement =
+            registry.read(|s| s.entitlement(node, entries[n].id, &Claims::default(), action, now));
         assert_eq!(
             entitlement.decision.verdict() == Allow,
             entitlement.entry.is_some()
         );
         if let Some(entry) = &entitlement.entry {
-            let identity = signet_decision::Resource::identity(&entry.spiffe_id);
+            let identity = signet_decision::Resource::identity(entry.spiffe_id.one().unwrap());
             assert!(entitlement.decision.permit_for(action, &identity).is_ok());
         } else {
             assert!(!entitlement.decision.would_allow().is_empty());
@@ -135,7 +136,7 @@ async fn who_is_entitled_to_what() {
     );
     let nothing = signet_registry::EntryId::from_bytes([1; 16]);
     let decision = registry
-        .read(|s| s.entitlement(&two, nothing, action, START))
+        .read(|s| s.entitlement(&two, nothing, &Claims::default(), action, START))
         .decision;
     assert_eq!(decision.verdict(), Deny);
 }
@@ -164,7 +165,13 @@ async fn an_identity_of_both_an_entry_and_a_node_is_given_to_neither() {
     let other = node(&registry, "/node/2").await;
     registry.read(|s| {
         let workload = s
-            .entitlement(&other, entry.id, Action::ISSUE_X509_SVID, START)
+            .entitlement(
+                &other,
+                entry.id,
+                &Claims::default(),
+                Action::ISSUE_X509_SVID,
+                START,
+            )
             .decision;
         let node = s.node_entitlement(&shared, Action::ISSUE_NODE_SVID);
         assert_eq!(
@@ -188,7 +195,7 @@ async fn a_second_server_follows_the_first() {
         .unwrap()[0]
         .clone();
     follower.followed().wait_applied(entry.seq).await.unwrap();
-    assert_eq!(follower.read(|s| s.entry(entry.id).cloned()), Some(entry));
+    assert_eq!(follower.read(|s| s.entry(entry.id)), Some(entry));
     // By the task alone, and for a change that does not exist yet when it is waited for.
     let waiting = tokio::spawn({
         let follower = follower.clone();
@@ -199,7 +206,7 @@ async fn a_second_server_follows_the_first() {
         .await
         .unwrap();
     waiting.await.unwrap().unwrap();
-    assert_eq!(follower.read(|s| s.entries().len()), 3);
+    assert_eq!(follower.read(|s| s.entry_count()), 3);
     task.abort();
 }
 
@@ -220,7 +227,7 @@ async fn a_reader_that_fell_behind_a_pruned_log_takes_a_snapshot() {
     log.prune(Seq(3)).await.unwrap();
     behind.followed().catch_up().await.unwrap();
     assert_eq!(
-        (behind.read(|s| s.entries().len()), behind.followed().seq()),
+        (behind.read(|s| s.entry_count()), behind.followed().seq()),
         (1, Seq(3))
     );
 }

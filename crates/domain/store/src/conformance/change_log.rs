@@ -1,11 +1,14 @@
 use super::support::{KIND, batch, fold, origin, start, state, verified_tail};
+use crate::backup::{Backup, Image, ImagePart};
 use crate::{
     BATCH_BYTES_MAX, BATCH_CHANGES_MAX, BATCH_EXPECTS_MAX, BODY_BYTES_MAX, Batch, Change, ChangeLog,
-    CommitError, Cursor, Expect, Invalid, KEY_BYTES_MAX, Kind, Seq, Tail, WHO_BYTES_MAX, WHY_BYTES_MAX,
+    CommitError, Cursor, Earlier, Expect, Invalid, KEY_BYTES_MAX, Kind, Past, PastWish, Seq, Snapshot, Tail,
+    WHO_BYTES_MAX, WHY_BYTES_MAX,
 };
 use bytes::Bytes;
 use signet_time::UnixTime;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// The change log's suite, except for the faults of [`change_log_faults`](super::change_log_faults).
 ///
@@ -21,12 +24,99 @@ pub async fn change_log(open: &dyn Fn(&str) -> Arc<dyn ChangeLog>) {
     loads_the_fold_of_the_tail(&*open("fold")).await;
     knows_foreign_cursors(&*open("foreign"), &*open("other")).await;
     prunes(&*open("prune")).await;
+    tells_its_past(&*open("past"), &*open("past of another")).await;
+    is_imaged_at_one_place(open("image")).await;
     prunes_by_age(&*open("age")).await;
+    begins_an_epoch(open).await;
     loses_nothing_of_concurrent_writers(open("writers")).await;
     lets_one_of_two_racing_writers_win(open("race")).await;
     wakes_those_who_wait(open("wake")).await;
     works_though_nobody_waits(&*open("dropped")).await;
     survives_reopening(open).await;
+}
+
+/// An image taken while others write fits together: what it holds of the log leads to what it holds of the state.
+async fn is_imaged_at_one_place(log: Arc<dyn ChangeLog>) {
+    let imaged = async |log: &dyn ChangeLog| {
+        let image = log.image().await.expect("image");
+        let backup = Backup {
+            trust_domain: "dev.test".to_owned(),
+            version: "1".to_owned(),
+            seal: "none".to_owned(),
+            taken: UnixTime::EPOCH,
+            record_next: 1,
+            image,
+        };
+        let whole = Backup::decode(&backup.encode()).expect("whole").image;
+        // In parts it is the same, while nobody writes.
+        let (sender, mut parts) = mpsc::channel(1);
+        let (read, gathered) = tokio::join!(log.image_parts(sender), async {
+            let (mut head, mut changes, mut rows) = (None, Vec::new(), Vec::new());
+            while let Some(part) = parts.recv().await {
+                match part {
+                    ImagePart::Head(first) => {
+                        assert_eq!((head.replace(first), changes.len(), rows.len()), (None, 0, 0));
+                    }
+                    ImagePart::Changes(some) => {
+                        assert!(rows.is_empty(), "changes come first");
+                        changes.extend(some);
+                    }
+                    ImagePart::Rows(some) => rows.extend(some),
+                }
+            }
+            (head.expect("a head"), changes, rows)
+        });
+        read.expect("image in parts");
+        let (head, changes, rows) = gathered;
+        let count = |n: usize| u64::try_from(n).expect("few");
+        assert_eq!(
+            (head.changes, head.rows),
+            (count(changes.len()), count(rows.len()))
+        );
+        let backup = Backup {
+            image: Image {
+                floor: head.floor,
+                changes,
+                snapshot: Snapshot {
+                    cursor: head.cursor,
+                    rows,
+                },
+            },
+            ..backup
+        };
+        Backup::decode(&backup.encode()).expect("whole in parts");
+        whole
+    };
+    assert_eq!(imaged(&*log).await.snapshot.cursor.seq, Seq::ZERO);
+    for n in 0..8 {
+        log.commit(batch(&[("a", "1"), ("b", "1")]))
+            .await
+            .expect("commit");
+        assert_eq!(imaged(&*log).await.changes.len(), (n + 1) * 2);
+    }
+    log.prune(Seq(6)).await.expect("prune");
+    assert_eq!(imaged(&*log).await.floor.0, Seq(5));
+    let writer = {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move {
+            for n in 0..200 {
+                let body = n.to_string();
+                log.commit(batch(&[("a", &body), ("b", &body)]))
+                    .await
+                    .expect("commit");
+            }
+        })
+    };
+    while !writer.is_finished() {
+        let image = imaged(&*log).await;
+        let bodies: Vec<_> = image.snapshot.rows.iter().map(|row| &row.body).collect();
+        assert_eq!(bodies[0], bodies[1], "half of a batch was imaged");
+        tokio::task::yield_now().await;
+    }
+    writer.await.expect("write");
+    let (image, loaded) = (imaged(&*log).await, log.load().await.expect("load"));
+    assert_eq!(image.snapshot.cursor, loaded.cursor);
+    assert_eq!(state(&image.snapshot), state(&loaded));
 }
 
 async fn starts_empty(log: &dyn ChangeLog) {
@@ -254,7 +344,48 @@ async fn loads_the_fold_of_the_tail(log: &dyn ChangeLog) {
         let (entries, end) = verified_tail(log, genesis).await;
         assert_eq!(end, snapshot.cursor);
         assert_eq!(fold(Default::default(), &entries), state(&snapshot));
+        let mut some = log.load_kinds(Box::new(|kind| kind == KIND)).await.expect("load");
+        some.rows.sort_by_key(|row| row.seq);
+        let mut of_kind = snapshot;
+        of_kind.rows.retain(|row| row.kind == KIND);
+        of_kind.rows.sort_by_key(|row| row.seq);
+        assert_eq!(some, of_kind, "only the kinds asked for");
     }
+    hands_over_pieces(log).await;
+}
+
+/// More rows than any backend hands over at once; the pieces together are the snapshot.
+async fn hands_over_pieces(log: &dyn ChangeLog) {
+    let mut bulk = Batch::new(origin());
+    bulk.changes = (0..BATCH_CHANGES_MAX)
+        .map(|n| Change::put(KIND, 1, format!("piece-{n}"), "x"))
+        .collect();
+    log.commit(bulk).await.expect("the largest batch");
+    let mut whole = log.load_kinds(Box::new(|kind| kind == KIND)).await.expect("load");
+    let (sender, mut pieces) = mpsc::channel(1);
+    let reading = log.load_pieces(Box::new(|kind| kind == KIND), sender);
+    let mut rows = Vec::new();
+    let taking = async {
+        while let Some(piece) = pieces.recv().await {
+            assert!(
+                piece.of >= whole.rows.len(),
+                "{} of {}",
+                piece.of,
+                whole.rows.len()
+            );
+            rows.extend(piece.rows);
+        }
+    };
+    let (cursor, ()) = tokio::join!(reading, taking);
+    assert_eq!(cursor.expect("read"), whole.cursor);
+    rows.sort_by_key(|row| row.seq);
+    whole.rows.sort_by_key(|row| row.seq);
+    assert_eq!(rows, whole.rows);
+
+    let (sender, pieces) = mpsc::channel(1);
+    drop(pieces);
+    let nobody = log.load_pieces(Box::new(|_| true), sender).await;
+    assert_eq!(nobody.expect("nobody takes them"), whole.cursor);
 }
 
 async fn knows_foreign_cursors(log: &dyn ChangeLog, other: &dyn ChangeLog) {
@@ -338,6 +469,98 @@ async fn prunes(log: &dyn ChangeLog) {
     assert_eq!(next.first, Seq(11), "numbers go on after pruning");
     let (entries, end) = verified_tail(log, cursors[10]).await;
     assert_eq!((entries.len(), end), (1, next.cursor));
+}
+
+async fn tells_its_past(log: &dyn ChangeLog, other: &dyn ChangeLog) {
+    const OTHER: Kind = Kind(KIND.0 + 1);
+    let genesis = log.load().await.expect("load").cursor;
+    let mut cursors = vec![genesis];
+    let body = |body: &str| Earlier::Body(Bytes::copy_from_slice(body.as_bytes()));
+    let changes = [
+        Change::put(KIND, 1, "a", "1"),
+        Change::put(KIND, 1, "b", "1"),
+        Change::delete(KIND, 1, "b"),
+        Change::put(OTHER, 1, "a", "other"),
+        Change::put(KIND, 1, "a", "2"),
+        // From here on.
+        Change::put(KIND, 1, "a", "3"),
+        Change::put(KIND, 1, "c", "1"),
+        Change::put(KIND, 1, "b", "2"),
+        Change::put(OTHER, 1, "a", "again"),
+        Change::delete(KIND, 1, "a"),
+    ];
+    for change in changes {
+        let batch = Batch::new(origin()).with(change);
+        cursors.push(log.commit(batch).await.expect("commit").cursor);
+    }
+    let wish = |changes_max, back_max| PastWish {
+        changes_max,
+        kind: KIND,
+        back_max,
+    };
+    let past = log.past(cursors[10], wish(5, 100)).await.expect("past");
+    assert_eq!(past.from, cursors[5]);
+    assert_eq!(past.entries, verified_tail(log, cursors[5]).await.0);
+    let untold = || Earlier::Untold;
+    assert_eq!(
+        past.earlier,
+        [body("2"), untold(), Earlier::Gone, untold(), untold()]
+    );
+    // Not looked for so far back.
+    let past = log.past(cursors[10], wish(5, 1)).await.expect("past");
+    assert_eq!(past.earlier[..3], [body("2"), untold(), untold()]);
+    // Up to a place that is not the last, and all that there is.
+    let past = log.past(cursors[9], wish(100, 100)).await.expect("past");
+    assert_eq!((past.from, past.entries.len()), (genesis, 9));
+    assert!(past.earlier.iter().all(|earlier| *earlier == Earlier::Untold));
+    let none = log.past(cursors[9], wish(0, 100)).await.expect("past");
+    assert_eq!(none, Past::none(cursors[9]));
+    // What was forgotten is not told.
+    log.prune(Seq(8)).await.expect("prune");
+    let past = log.past(cursors[10], wish(100, 100)).await.expect("past");
+    assert_eq!((past.from, past.entries.len()), (cursors[7], 3));
+    assert_eq!(past.earlier, [untold(), untold(), untold()]);
+    let wrong = Cursor {
+        chain: genesis.chain,
+        ..cursors[9]
+    };
+    let ahead = Cursor {
+        seq: Seq(11),
+        ..cursors[10]
+    };
+    let foreign = other.load().await.expect("load").cursor;
+    for place in [wrong, ahead, foreign, cursors[6]] {
+        assert_eq!(
+            log.past(place, wish(9, 9)).await.expect("past"),
+            Past::none(place)
+        );
+    }
+}
+
+async fn begins_an_epoch(open: &dyn Fn(&str) -> Arc<dyn ChangeLog>) {
+    let log = open("epoch");
+    log.commit(batch(&[("a", "1"), ("b", "1")]))
+        .await
+        .expect("commit");
+    let before = log.load().await.expect("load");
+    let mut head = log.head();
+    head.mark_unchanged();
+    let begun = log.begin_epoch().await.expect("begin");
+    assert!(head.has_changed().expect("a log"), "who waits is woken");
+    assert_ne!(begun.epoch, before.cursor.epoch);
+    assert_eq!((begun.seq, begun.chain), (before.cursor.seq, before.cursor.chain));
+    let now = log.load().await.expect("load");
+    assert_eq!((now.cursor, state(&now)), (begun, state(&before)));
+    assert_eq!(log.tail(before.cursor, 10).await.expect("tail"), Tail::Diverged);
+    let next = log.commit(batch(&[("a", "2")])).await.expect("commit");
+    assert_eq!((next.first, next.cursor.epoch), (Seq(3), begun.epoch));
+    assert_eq!(verified_tail(&*log, begun).await.1, next.cursor);
+    drop(log);
+    let log = open("epoch");
+    // A log in memory is gone with its last holder.
+    if log.load().await.expect("load").cursor.seq > Seq::ZERO {
+        assert_eq!(log.load().await.expect("load").cursor, next.cursor);
+    }
 }
 
 async fn prunes_by_age(log: &dyn ChangeLog) {

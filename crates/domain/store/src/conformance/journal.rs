@@ -109,6 +109,18 @@ async fn takes_many_appends_at_once(journal: &dyn Journal) {
             "calls take effect in order"
         );
     }
+    let list = |from: u32| (from..).map(|n| Bytes::from(format!("{n}")));
+    let mut records: Vec<_> = list(301).take(40).collect();
+    records.insert(20, Bytes::new());
+    let mut expected = (301_u64..=340).map(Index);
+    for (n, append) in journal.append_all(records).into_iter().enumerate() {
+        match append.await {
+            Ok(index) => assert_eq!(Some(index), expected.next(), "a list takes effect in order"),
+            Err(error) => assert!(n == 20 && matches!(error, JournalError::Length { bytes: 0 })),
+        }
+    }
+    assert_eq!(expected.next(), None, "one that is refused keeps no other back");
+    assert!(journal.append_all(Vec::new()).is_empty());
 }
 
 async fn works_though_nobody_waits(journal: &dyn Journal) {

@@ -67,6 +67,10 @@ impl Journal for MemoryJournal {
         Box::pin(ready(appended))
     }
 
+    fn append_all(&self, records: Vec<Bytes>) -> Vec<BoxFuture<'_, Result<Index, JournalError>>> {
+        records.into_iter().map(|record| self.append(record)).collect()
+    }
+
     fn range(&self, from: Index, limit: usize) -> BoxFuture<'_, Result<Vec<(Index, Bytes)>, JournalError>> {
         Box::pin(ready(self.state().range(from, limit)))
     }

@@ -1,8 +1,10 @@
+use crate::backup::Image;
 use crate::{
-    Batch, BoxFuture, ChangeLog, CommitError, Committed, Cursor, Kind, LogEntry, Row, Seq, Snapshot,
-    StoreError, TAIL_CHANGES_MAX, Tail, chain,
+    Batch, BoxFuture, ChangeLog, CommitError, Committed, Cursor, Kind, LogEntry, Past, PastWish, Row, Seq,
+    Snapshot, StoreError, TAIL_CHANGES_MAX, Tail, Wanted, chain,
 };
 use bytes::Bytes;
+use core::convert::Infallible;
 use core::future::ready;
 use signet_time::UnixTime;
 use std::collections::{HashMap, VecDeque};
@@ -21,7 +23,11 @@ struct Inner {
     head: watch::Sender<Seq>,
 }
 
-#[derive(Debug)]
+/// What a [`MemoryLog`] held at one time.
+#[derive(Clone, Debug)]
+pub struct LogCopy(State);
+
+#[derive(Clone, Debug)]
 struct State {
     epoch: [u8; 16],
     /// The place before the oldest entry, and its hash.
@@ -34,13 +40,7 @@ impl MemoryLog {
     /// An empty log with an epoch of its own.
     #[must_use]
     pub fn new() -> Self {
-        // An epoch must differ from others, not be secret: two freshly keyed hashes do.
-        let half = || RandomState::new().hash_one(0_u8).to_be_bytes();
-        let mut epoch = [0; 16];
-        for (to, from) in epoch.iter_mut().zip(half().into_iter().chain(half())) {
-            *to = from;
-        }
-        Self::with_epoch(epoch)
+        Self::with_epoch(epoch())
     }
 
     /// An empty log with this epoch.
@@ -57,9 +57,33 @@ impl MemoryLog {
         }))
     }
 
+    /// All that it holds now, as a copy of a database's file would have it.
+    #[must_use]
+    pub fn copy(&self) -> LogCopy {
+        LogCopy(self.state().clone())
+    }
+
+    /// Holds what it held when `copy` was made, whatever was committed since: as when somebody puts an older file in the
+    /// place of a database that is in use. For tests of those who follow.
+    pub fn put_back(&self, copy: &LogCopy) {
+        let mut state = self.state();
+        state.clone_from(&copy.0);
+        self.0.head.send_replace(state.cursor().seq);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An epoch must differ from others, not be secret: two freshly keyed hashes do.
+fn epoch() -> [u8; 16] {
+    let half = || RandomState::new().hash_one(0_u8).to_be_bytes();
+    let mut epoch = [0; 16];
+    for (to, from) in epoch.iter_mut().zip(half().into_iter().chain(half())) {
+        *to = from;
+    }
+    epoch
 }
 
 impl Default for MemoryLog {
@@ -166,6 +190,28 @@ impl State {
         Tail::Changes(changes)
     }
 
+    fn past(&self, until: Cursor, wish: PastWish) -> Past {
+        if !matches!(self.tail(until, 1), Tail::Changes(_)) {
+            return Past::none(until);
+        }
+        let end = usize::try_from(until.seq.0.saturating_sub(self.floor.0.0)).unwrap_or(usize::MAX);
+        let begin = end.saturating_sub(wish.changes_max);
+        let (seq, chain) = match begin.checked_sub(1) {
+            None => self.floor,
+            Some(at) => self.entries.get(at).map_or(self.floor, |e| (e.seq, e.chain)),
+        };
+        let from = Cursor { seq, chain, ..until };
+        let entries = self.entries.range(begin..end).cloned().collect();
+        let mut past = Past::new(from, entries);
+        let before = self.entries.range(..begin).rev().take(wish.back_max);
+        let of_kind = before.filter(|entry| entry.change.kind == wish.kind);
+        let Ok(()) = past.look_back::<Infallible>(
+            wish.kind,
+            of_kind.map(|entry| Ok((entry.change.key.clone(), entry.change.body.clone()))),
+        );
+        past
+    }
+
     fn prune_while(&mut self, old: impl Fn(&LogEntry) -> bool) -> u64 {
         let mut pruned = 0;
         while let Some(entry) = self.entries.pop_front_if(|entry| old(entry)) {
@@ -187,21 +233,48 @@ impl ChangeLog for MemoryLog {
         Box::pin(ready(done))
     }
 
-    fn load(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+    fn load_kinds(&self, wanted: Wanted) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
         let state = self.state();
+        let rows = state.current.values().filter(|row| wanted(row.kind));
         let snapshot = Snapshot {
             cursor: state.cursor(),
-            rows: state.current.values().cloned().collect(),
+            rows: rows.cloned().collect(),
         };
         Box::pin(ready(Ok(snapshot)))
+    }
+
+    fn image(&self) -> BoxFuture<'_, Result<Image, StoreError>> {
+        let state = self.state();
+        let image = Image {
+            floor: state.floor,
+            changes: state.entries.iter().cloned().collect(),
+            snapshot: Snapshot {
+                cursor: state.cursor(),
+                rows: state.current.values().cloned().collect(),
+            },
+        };
+        Box::pin(ready(Ok(image)))
     }
 
     fn tail(&self, after: Cursor, limit: usize) -> BoxFuture<'_, Result<Tail, StoreError>> {
         Box::pin(ready(Ok(self.state().tail(after, limit))))
     }
 
+    fn past(&self, until: Cursor, wish: PastWish) -> BoxFuture<'_, Result<Past, StoreError>> {
+        Box::pin(ready(Ok(self.state().past(until, wish))))
+    }
+
     fn head(&self) -> watch::Receiver<Seq> {
         self.0.head.subscribe()
+    }
+
+    fn begin_epoch(&self) -> BoxFuture<'_, Result<Cursor, StoreError>> {
+        let mut state = self.state();
+        state.epoch = epoch();
+        let cursor = state.cursor();
+        // The number is the same, and who waits is woken all the same.
+        self.0.head.send_replace(cursor.seq);
+        Box::pin(ready(Ok(cursor)))
     }
 
     fn prune(&self, before: Seq) -> BoxFuture<'_, Result<u64, StoreError>> {

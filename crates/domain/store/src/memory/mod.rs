@@ -6,4 +6,4 @@ mod journal;
 mod log;
 
 pub use journal::MemoryJournal;
-pub use log::MemoryLog;
+pub use log::{LogCopy, MemoryLog};

@@ -1,5 +1,6 @@
 //! Who is calling: selectors found by looking at the process, never by asking it.
 
+mod crew;
 mod hashes;
 mod systemd;
 mod unix;
@@ -8,11 +9,13 @@ pub use systemd::Systemd;
 pub use unix::Unix;
 
 use crate::{AgentError, Live};
+use crew::Crew;
 use signet_id::Selector;
 use signet_sys::Peer;
 use signet_time::SharedClock;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tracing::info;
 
@@ -41,6 +44,7 @@ pub fn built_in(live: &Live, clock: SharedClock) -> Vec<Arc<dyn Attestor>> {
 /// Runs all attestors on one caller after another, a few at once.
 pub(crate) struct Attestation {
     attestors: Arc<[Arc<dyn Attestor>]>,
+    crew: Crew,
     running: Semaphore,
     by_user: Mutex<HashMap<u32, Arc<Semaphore>>>,
 }
@@ -49,6 +53,7 @@ impl Attestation {
     pub(crate) fn new(attestors: Vec<Arc<dyn Attestor>>) -> Self {
         Self {
             attestors: attestors.into(),
+            crew: Crew::new(LINGER),
             running: Semaphore::new(AT_ONCE_MAX),
             by_user: Mutex::default(),
         }
@@ -69,42 +74,65 @@ impl Attestation {
     /// The selectors of all attestors together. One that fails takes away only its own, as long as another one
     /// finds any.
     pub(crate) async fn attest(&self, peer: &Peer) -> Result<Selectors, AgentError> {
-        let of_user = self.of_user(peer.uid());
+        let findings = self.look(peer, peer.uid()).await?;
+        let selectors = together(&findings);
+        // Who found nothing may have had nothing to find, and does not make up for one that could not look.
+        match findings
+            .into_iter()
+            .filter_map(|finding| finding.found.err())
+            .last()
+        {
+            Some(error) if selectors.is_empty() => Err(error),
+            _ => Ok(selectors),
+        }
+    }
+
+    /// What each attestor finds of `peer`, in one of the places of the user `asker`.
+    pub(crate) async fn look(&self, peer: &Peer, asker: u32) -> Result<Vec<Finding>, AgentError> {
+        let of_user = self.of_user(asker);
         let _users_place = of_user.acquire().await.map_err(|_| AgentError::Draining)?;
         let _place = self.running.acquire().await.map_err(|_| AgentError::Draining)?;
         let (attestors, peer) = (Arc::clone(&self.attestors), peer.clone());
-        tokio::task::spawn_blocking(move || attest_with(&attestors, &peer))
-            .await
-            .map_err(|_| AgentError::AttestorFailed)?
+        let found = self.crew.run(move || look_with(&attestors, &peer)).await;
+        found.ok_or(AgentError::AttestorFailed)?
     }
 }
 
-fn attest_with(attestors: &[Arc<dyn Attestor>], peer: &Peer) -> Result<Selectors, AgentError> {
-    let mut selectors = Vec::new();
-    let mut failure = None;
-    for attestor in attestors {
-        match attestor.attest(peer) {
-            Ok(found) => selectors.extend(found),
-            Err(error) => {
-                info!(attestor = attestor.name(), pid = peer.pid(), %error, "cannot attest a caller");
-                failure = Some(error);
-            }
+/// What one attestor found.
+pub(crate) struct Finding {
+    pub(crate) attestor: &'static str,
+    pub(crate) found: Result<Vec<Selector>, AgentError>,
+}
+
+/// What all attestors found: what entries are compared with.
+pub(crate) fn together(findings: &[Finding]) -> Selectors {
+    let found = findings.iter().filter_map(|finding| finding.found.as_ref().ok());
+    let mut selectors: Vec<Selector> = found.flatten().cloned().collect();
+    selectors.sort_unstable();
+    selectors.dedup();
+    selectors.into()
+}
+
+fn look_with(attestors: &[Arc<dyn Attestor>], peer: &Peer) -> Result<Vec<Finding>, AgentError> {
+    let look = |attestor: &Arc<dyn Attestor>| {
+        let found = attestor.attest(peer);
+        if let Err(error) = &found {
+            info!(attestor = attestor.name(), pid = peer.pid(), %error, "cannot attest a process");
         }
-    }
-    // Whatever each of them saw: it must still be the process that connected.
+        Finding {
+            attestor: attestor.name(),
+            found,
+        }
+    };
+    let findings = attestors.iter().map(look).collect();
+    // Whatever each of them saw: it must still be the process that was to be looked at.
     peer.still_same()
         .map_err(|changed| AgentError::Peer(changed.into()))?;
-    match failure {
-        // Who found nothing may have had nothing to find, and does not make up for one that could not look.
-        Some(error) if selectors.is_empty() => Err(error),
-        _ => {
-            selectors.sort_unstable();
-            selectors.dedup();
-            Ok(selectors.into())
-        }
-    }
+    Ok(findings)
 }
 
 /// Attesting reads files and asks the name service; more at once would only take threads from each other.
 const AT_ONCE_MAX: usize = 16;
 const AT_ONCE_PER_USER_MAX: usize = 4;
+/// Callers come together, as when a node starts.
+const LINGER: Duration = Duration::from_secs(1);

@@ -55,7 +55,7 @@ impl Systemd {
     /// [`AgentError::Peer`] if a file of the process or of PID 1 cannot be read or has an unknown form.
     pub fn look(&self, pid: u32, uid: u32) -> Result<Vec<Selector>, AgentError> {
         let kept = match self.read(MANAGER, "cgroup", CGROUP_BYTES_MAX) {
-            Ok(manager) => Groups::read(&manager).ok().and_then(Groups::kept),
+            Ok(manager) => kept_by(&manager),
             // Not to be seen at all.
             Err(SysError::PeerGone { .. }) => None,
             Err(error) => return Err(error.into()),
@@ -74,15 +74,25 @@ impl Systemd {
             return Ok(Vec::new());
         }
         let cgroup = self.read(pid, "cgroup", CGROUP_BYTES_MAX)?;
-        let groups = Groups::read(&cgroup).map_err(|OtherForm| form("cgroup"))?;
-        let Some(place) = groups.path(kept).and_then(|path| place(path, uid)) else {
+        let stated = stated(&cgroup, kept, uid).map_err(|OtherForm| form("cgroup"))?;
+        if stated.is_empty() {
             debug!(pid, "caller is not in the group of a unit");
-            return Ok(Vec::new());
+        }
+        Ok(stated)
+    }
+
+    /// The selectors of a process that runs as the user `uid`, from the three files that say them: the control groups
+    /// of PID 1, and the status and the control groups of the process. `None` if a file of the process has an unknown
+    /// form.
+    #[must_use]
+    pub fn read_files(manager: &[u8], status: &[u8], cgroup: &[u8], uid: u32) -> Option<Vec<Selector>> {
+        let Some(kept) = kept_by(manager) else {
+            return Some(Vec::new());
         };
-        let slices = place.slices.into_iter().map(|slice| (Fact::SYSTEMD_SLICE, slice));
-        let user_unit = place.user_unit.map(|unit| (Fact::SYSTEMD_USER_UNIT, unit));
-        let stated = slices.chain([(Fact::SYSTEMD_UNIT, place.unit)]).chain(user_unit);
-        Ok(stated.filter_map(|(fact, value)| fact.stated(value)).collect())
+        if is_in_nested_pid_namespace(status)? {
+            return Some(Vec::new());
+        }
+        stated(cgroup, kept, uid).ok()
     }
 
     /// The file, whole or not at all.
@@ -117,10 +127,7 @@ impl Attestor for Systemd {
     }
 
     fn attest(&self, peer: &Peer) -> Result<Vec<Selector>, AgentError> {
-        let found = self.look(peer.pid(), peer.uid())?;
-        peer.still_same()
-            .map_err(|changed| AgentError::Peer(changed.into()))?;
-        Ok(found)
+        peer.read(|_| self.look(peer.pid(), peer.uid()))
     }
 }
 
@@ -210,6 +217,23 @@ impl<'a> Groups<'a> {
         let agrees = other.is_none_or(|other| other == "/" || other == path);
         agrees.then_some(path)
     }
+}
+
+/// Which hierarchy PID 1 keeps as systemd, by its control groups.
+fn kept_by(manager: &[u8]) -> Option<Hierarchy> {
+    Groups::read(manager).ok().and_then(Groups::kept)
+}
+
+/// What the control groups of a process of the user `uid` say of it; nothing if it is in the group of no unit.
+fn stated(cgroup: &[u8], kept: Hierarchy, uid: u32) -> Result<Vec<Selector>, OtherForm> {
+    let groups = Groups::read(cgroup)?;
+    let Some(place) = groups.path(kept).and_then(|path| place(path, uid)) else {
+        return Ok(Vec::new());
+    };
+    let slices = place.slices.into_iter().map(|slice| (Fact::SYSTEMD_SLICE, slice));
+    let user_unit = place.user_unit.map(|unit| (Fact::SYSTEMD_USER_UNIT, unit));
+    let stated = slices.chain([(Fact::SYSTEMD_UNIT, place.unit)]).chain(user_unit);
+    Ok(stated.filter_map(|(fact, value)| fact.stated(value)).collect())
 }
 
 /// Where the process of the user `uid` in the group `path` is; `None` if that is in no unit or below one.

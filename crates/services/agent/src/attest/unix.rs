@@ -2,7 +2,7 @@ use super::Attestor;
 use super::hashes::Hashes;
 use crate::{AgentError, Live};
 use signet_id::{Fact, Selector};
-use signet_sys::{Peer, names};
+use signet_sys::{Peer, Readings, names};
 use signet_time::SharedClock;
 use std::fmt::Display;
 use std::os::unix::fs::MetadataExt as _;
@@ -39,13 +39,18 @@ impl Unix {
     }
 
     /// All that is found, given whether the process runs in our own user namespace.
-    fn look(&self, peer: &Peer, in_our_namespace: bool) -> Result<Vec<Selector>, AgentError> {
+    fn look(
+        &self,
+        peer: &Peer,
+        readings: &Readings<'_>,
+        in_our_namespace: bool,
+    ) -> Result<Vec<Selector>, AgentError> {
         let mut found = Found(Vec::new());
         found.add(Fact::UNIX_UID, peer.uid());
         found.add(Fact::UNIX_GID, peer.gid());
         found.add_name(Fact::UNIX_USER, names::user(peer.uid()));
         found.add_name(Fact::UNIX_GROUP, names::group(peer.gid()));
-        let groups = peer.groups().map_err(AgentError::Peer)?;
+        let groups = readings.groups().map_err(AgentError::Peer)?;
         if groups.len() > GROUPS_MAX {
             info!(
                 pid = peer.pid(),
@@ -62,7 +67,7 @@ impl Unix {
             if let Some(path) = visible_path(peer) {
                 found.add(Fact::UNIX_PATH, path);
             }
-            if let Some(hash) = self.hash(peer)? {
+            if let Some(hash) = self.hash(peer, readings)? {
                 found.add(Fact::UNIX_SHA256, signet_crypto::digest::hex(&hash));
             }
         } else {
@@ -74,12 +79,12 @@ impl Unix {
         Ok(found.0)
     }
 
-    fn hash(&self, peer: &Peer) -> Result<Option<[u8; 32]>, AgentError> {
+    fn hash(&self, peer: &Peer, readings: &Readings<'_>) -> Result<Option<[u8; 32]>, AgentError> {
         let bytes_max = self.live.sha256_bytes_max();
         if bytes_max == 0 {
             return Ok(None);
         }
-        let file = peer.open_exe().map_err(AgentError::Peer)?;
+        let file = readings.open_exe().map_err(AgentError::Peer)?;
         match self.hashes.of(file, bytes_max, self.clock.now()) {
             Ok(Some(hash)) => Ok(Some(hash)),
             Ok(None) => {
@@ -103,11 +108,10 @@ impl Attestor for Unix {
     }
 
     fn attest(&self, peer: &Peer) -> Result<Vec<Selector>, AgentError> {
-        let in_our_namespace = peer.in_our_user_namespace().map_err(AgentError::Peer)?;
-        let found = self.look(peer, in_our_namespace)?;
-        peer.still_same()
-            .map_err(|changed| AgentError::Peer(changed.into()))?;
-        Ok(found)
+        peer.read(|readings| {
+            let in_our_namespace = readings.in_our_user_namespace().map_err(AgentError::Peer)?;
+            self.look(peer, readings, in_our_namespace)
+        })
     }
 }
 
@@ -158,7 +162,8 @@ mod tests {
         let peer = Peer::of(&ours).expect("peer");
         let unix = Unix::new(Live::default(), Arc::new(ManualClock::default()));
         let keys = |in_our_namespace| -> Vec<String> {
-            let found = unix.look(&peer, in_our_namespace).expect("look");
+            let look = |readings: &Readings<'_>| unix.look(&peer, readings, in_our_namespace);
+            let found = peer.read(look).expect("look");
             let key = |selector: &Selector| selector.to_string().split(':').nth(1).map(str::to_owned);
             found.iter().filter_map(key).collect()
         };

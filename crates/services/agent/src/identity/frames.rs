@@ -2,15 +2,13 @@
 
 use super::svid::Held;
 use super::wit::WitSvid;
-use super::x509::X509Svid;
 use bytes::Bytes;
-use prost::Message;
+use prost::Message as _;
 use signet_crypto::Secret;
 use signet_feed::FeedEntry;
 use signet_id::TrustDomain;
 use signet_proto::workload::{
-    JwtBundlesResponse, WitBundlesResponse, Witsvid, WitsvidResponse, X509BundlesResponse, X509svid,
-    X509svidResponse,
+    JwtBundlesResponse, WitBundlesResponse, Witsvid, WitsvidResponse, X509BundlesResponse, X509svidResponse,
 };
 use signet_trust::TrustView;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -26,13 +24,15 @@ pub(crate) struct Bundles {
     pub(crate) jwt: Bytes,
     /// The message of `FetchWITBundles`.
     pub(crate) wit: Bytes,
-    own_der: Bytes,
-    federated_der: HashMap<String, Bytes>,
+    /// The own domain's authorities, as they stand beside each SVID.
+    pub(super) own_der: Bytes,
+    /// Those of the others, as a message of X.509-SVIDs ends with them.
+    pub(super) federated: Bytes,
 }
 
 impl Bundles {
     /// Of the own domain of `all` and of `federation`.
-    pub(super) fn new(all: &TrustView, federation: &BTreeSet<TrustDomain>) -> Self {
+    pub(crate) fn new(all: &TrustView, federation: &BTreeSet<TrustDomain>) -> Self {
         let mut trust = TrustView::new(all.own().clone()).received(all.received_at());
         let mut federated_der = HashMap::new();
         let (mut jwt, mut wit) = (HashMap::new(), HashMap::new());
@@ -54,6 +54,10 @@ impl Bundles {
             trust = trust.with_bundle(Arc::clone(bundle));
         }
         let mut bundles = federated_der.clone();
+        let federated = X509svidResponse {
+            federated_bundles: federated_der,
+            ..X509svidResponse::default()
+        };
         bundles.insert(all.own().id(), own_der.clone());
         Self {
             trust: Arc::new(trust),
@@ -64,7 +68,27 @@ impl Bundles {
             jwt: frame(&JwtBundlesResponse { bundles: jwt }),
             wit: frame(&WitBundlesResponse { bundles: wit }),
             own_der,
-            federated_der,
+            federated: federated.encode_to_vec().into(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Bundles {
+    /// With bytes in the place of the own authorities, and beside them those domains.
+    pub(super) fn for_tests(own: &[u8], federated: &[&str]) -> Self {
+        let all = TrustView::new("a.test".parse().expect("domain"));
+        let federated_bundles = federated
+            .iter()
+            .map(|domain| (format!("spiffe://{domain}"), Bytes::from(vec![3; 700])));
+        let federated = X509svidResponse {
+            federated_bundles: federated_bundles.collect(),
+            ..X509svidResponse::default()
+        };
+        Self {
+            own_der: Bytes::copy_from_slice(own),
+            federated: federated.encode_to_vec().into(),
+            ..Self::new(&all, &BTreeSet::new())
         }
     }
 }
@@ -79,25 +103,6 @@ pub(super) fn same_authorities(one: &TrustView, other: &TrustView) -> bool {
                 && a.jwt() == b.jwt()
                 && a.wit() == b.wit()
         })
-}
-
-/// The message of `FetchX509SVID`.
-pub(super) fn x509_svids(svids: &[Held<X509Svid>], bundles: &Bundles) -> Bytes {
-    let message = X509svidResponse {
-        svids: svids
-            .iter()
-            .map(|held| X509svid {
-                spiffe_id: held.svid.id.as_str().to_owned(),
-                x509_svid: held.svid.chain_der.clone(),
-                x509_svid_key: held.svid.key_pkcs8.clone(),
-                bundle: bundles.own_der.clone(),
-                hint: held.hint.clone(),
-            })
-            .collect(),
-        crl: Vec::new(),
-        federated_bundles: bundles.federated_der.clone(),
-    };
-    frame(&message)
 }
 
 /// The message of `FetchWITSVID`.
@@ -134,19 +139,24 @@ pub(crate) fn unique_hint<'e>(seen: &mut HashSet<&'e str>, entry: &'e FeedEntry)
 
 /// `message` as gRPC sends it: not compressed, its length, its bytes. Wiped when the last holder lets go, because
 /// there may be keys in it.
-fn frame(message: &impl Message) -> Bytes {
+pub(crate) fn frame(message: &impl prost::Message) -> Bytes {
     let length = message.encoded_len();
     // Of the exact size, so that growing leaves no copy behind.
     let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);
-    bytes.push(0);
-    bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    bytes.extend_from_slice(&prefix(length));
     // A vector never runs out of room.
     let _ = message.encode(&mut bytes);
     wiped(bytes)
 }
 
+/// What stands before a message of this length: not compressed, the length.
+pub(super) fn prefix(length: usize) -> [u8; PREFIX_BYTES] {
+    let [a, b, c, d] = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+    [0, a, b, c, d]
+}
+
 /// Shared bytes that are zeroed when the last holder lets go.
-pub(super) fn wiped(bytes: Vec<u8>) -> Bytes {
+pub(crate) fn wiped(bytes: Vec<u8>) -> Bytes {
     struct Owner(Secret);
     impl AsRef<[u8]> for Owner {
         fn as_ref(&self) -> &[u8] {
@@ -157,4 +167,4 @@ pub(super) fn wiped(bytes: Vec<u8>) -> Bytes {
 }
 
 /// One byte that says whether the message is compressed, four of its length (gRPC over HTTP/2).
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;

@@ -1,5 +1,5 @@
 use super::EntryId;
-use signet_feed::{FeedEntry, NodeState};
+use signet_feed::{EntryChange, EntrySet, FeedEntry, NodeState};
 use signet_id::{Selector, TrustDomain};
 use signet_time::UnixTime;
 use std::collections::{BTreeSet, HashMap};
@@ -8,48 +8,96 @@ use std::sync::Arc;
 /// A node's state with a way to find the entries of a caller.
 pub(super) struct Index {
     pub(super) node: Arc<NodeState>,
-    /// Each entry stands under the one of its selectors that the fewest entries have.
-    by_selector: HashMap<Selector, Vec<Arc<FeedEntry>>>,
-    by_id: HashMap<EntryId, Arc<FeedEntry>>,
+    /// How many entries have a selector.
+    counts: HashMap<Selector, usize>,
+    /// Each entry stands under one of its selectors: of those that the fewest entries had when it came.
+    by_selector: HashMap<Selector, EntrySet>,
+    /// Under which.
+    places: HashMap<EntryId, Selector>,
 }
 
 impl Index {
     pub(super) fn new(node: Arc<NodeState>) -> Self {
-        let mut counts: HashMap<&Selector, usize> = HashMap::new();
-        for selector in node.entries.iter().flat_map(|e| &e.selectors) {
-            *counts.entry(selector).or_default() += 1;
-        }
-        let mut by_selector: HashMap<Selector, Vec<Arc<FeedEntry>>> = HashMap::new();
-        for entry in &node.entries {
-            // An entry without selectors would hold for every caller: it is left out, as if it did not exist.
-            let rarest = entry
-                .selectors
-                .iter()
-                .min_by_key(|s| counts.get(s).copied().unwrap_or(0));
-            if let Some(selector) = rarest {
-                by_selector
-                    .entry(selector.clone())
-                    .or_default()
-                    .push(Arc::clone(entry));
+        let mut index = Self {
+            node: Arc::new(NodeState {
+                entries: EntrySet::default(),
+                ..NodeState::clone(&node)
+            }),
+            counts: HashMap::new(),
+            by_selector: HashMap::new(),
+            places: HashMap::new(),
+        };
+        let changes = node.entries.changes_since(&index.node.entries);
+        index.follow(node, &changes);
+        index
+    }
+
+    /// Goes on to `node`, which differs from the state before by `changes`, in a time that depends on those.
+    pub(super) fn follow(&mut self, node: Arc<NodeState>, changes: &[EntryChange]) {
+        self.node = node;
+        for change in changes {
+            if let Some(entry) = &change.before {
+                self.leave(entry);
+            }
+            if let Some(entry) = &change.after {
+                for selector in &entry.selectors {
+                    *self.counts.entry(selector.clone()).or_default() += 1;
+                }
             }
         }
-        let by_id = node.entries.iter().map(|e| (e.id, Arc::clone(e))).collect();
-        Self {
-            node,
-            by_selector,
-            by_id,
+        // Once all are counted.
+        for entry in changes.iter().filter_map(|change| change.after.as_ref()) {
+            self.place(entry);
+        }
+    }
+
+    fn place(&mut self, entry: &Arc<FeedEntry>) {
+        // An entry without selectors would hold for every caller: it is left out, as if it did not exist.
+        let count = |selector: &&Selector| self.counts.get(*selector).copied().unwrap_or(0);
+        if let Some(selector) = entry.selectors.iter().min_by_key(count).cloned() {
+            let entries = self.by_selector.entry(selector.clone()).or_default();
+            entries.put(Arc::clone(entry));
+            self.places.insert(entry.id, selector);
+        }
+    }
+
+    fn leave(&mut self, entry: &FeedEntry) {
+        for selector in &entry.selectors {
+            if let Some(count) = self.counts.get_mut(selector) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.counts.remove(selector);
+                }
+            }
+        }
+        let Some(place) = self.places.remove(&entry.id) else {
+            return;
+        };
+        if let Some(entries) = self.by_selector.get_mut(&place) {
+            entries.remove(&entry.id);
+            if entries.is_empty() {
+                self.by_selector.remove(&place);
+            }
         }
     }
 
     pub(super) fn entry(&self, id: EntryId) -> Option<&Arc<FeedEntry>> {
-        self.by_id.get(&id)
+        self.node.entries.get(&id)
     }
 
+    /// The form that `entry` has now; what came of a template stays as it is while the template is there.
+    pub(super) fn current(&self, entry: &Arc<FeedEntry>) -> Option<Arc<FeedEntry>> {
+        let source = self.entry(entry.source())?;
+        Some(Arc::clone(if entry.expansion.is_some() { entry } else { source }))
+    }
+
+    /// Whether the entry of this name, which is the server's, is there.
     pub(super) fn has(&self, id: EntryId) -> bool {
-        self.by_id.contains_key(&id)
+        self.entry(id).is_some()
     }
 
-    /// The entries whose selectors `caller` has all, oldest first. `caller` is sorted.
+    /// The entries whose selectors `caller` has all, oldest first; in the place of templates what they give to it, if they
+    /// give it anything. `caller` is sorted.
     pub(super) fn matching(&self, caller: &[Selector], now: UnixTime) -> Vec<Arc<FeedEntry>> {
         let has = |selector: &Selector| caller.binary_search(selector).is_ok();
         let mut found: Vec<_> = caller
@@ -57,7 +105,7 @@ impl Index {
             .filter_map(|selector| self.by_selector.get(selector))
             .flatten()
             .filter(|entry| holds(entry, now) && entry.selectors.iter().all(has))
-            .cloned()
+            .filter_map(|entry| entry.for_process(caller).ok())
             .collect();
         found.sort_unstable_by_key(|entry| (entry.created_at, entry.id));
         found
@@ -110,20 +158,25 @@ mod tests {
             expires_at: None,
             created_at: UnixTime::from_secs(created_s),
             seq: 1,
+            expansion: None,
         })
     }
 
     fn index(entries: Vec<Arc<FeedEntry>>) -> Index {
-        Index::new(Arc::new(NodeState {
+        Index::new(state(entries))
+    }
+
+    fn state(entries: Vec<Arc<FeedEntry>>) -> Arc<NodeState> {
+        Arc::new(NodeState {
             cursor: FeedCursor {
                 epoch: [0; 16],
                 seq: 1,
                 chain: [0; 32],
             },
             trust: TrustView::new("a.test".parse().expect("domain")),
-            entries,
+            entries: entries.into_iter().collect(),
             jwt_issuer: String::new(),
-        }))
+        })
     }
 
     fn numbers(found: &[Arc<FeedEntry>]) -> Vec<u8> {
@@ -175,5 +228,57 @@ mod tests {
             numbers(&one.matching(&caller, now)),
             numbers(&other.matching(&caller, now))
         );
+    }
+
+    /// However it came to a state, an index answers as one that was made for it.
+    #[test]
+    fn an_index_that_followed_is_one_that_was_made_anew() {
+        let lists = [
+            &["unix:uid:1"][..],
+            &["unix:uid:1", "unix:gid:2"],
+            &["unix:gid:2", "unix:uid:3"],
+            &["unix:uid:3"],
+        ];
+        let mut random = 7_u32;
+        let mut next = |bound: u32| {
+            random = random.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+            (random >> 16) % bound
+        };
+        let mut entries: HashMap<u8, Arc<FeedEntry>> = HashMap::new();
+        let mut followed = index(Vec::new());
+        for _ in 0..200 {
+            for _ in 0..next(4) {
+                let number = u8::try_from(next(40)).expect("small");
+                if next(3) == 0 {
+                    entries.remove(&number);
+                } else {
+                    let list = lists[next(4) as usize];
+                    entries.insert(number, entry(number, number.into(), list));
+                }
+            }
+            let now = state(entries.values().cloned().collect());
+            let changes = now.entries.changes_since(&followed.node.entries);
+            followed.follow(Arc::clone(&now), &changes);
+            let fresh = Index::new(now);
+            for caller in [
+                &["unix:uid:1"][..],
+                &["unix:gid:2", "unix:uid:1"],
+                &["unix:gid:2", "unix:uid:3"],
+                &["unix:uid:9"],
+            ] {
+                let caller = selectors(caller);
+                let at = UnixTime::from_secs(100);
+                assert_eq!(
+                    numbers(&followed.matching(&caller, at)),
+                    numbers(&fresh.matching(&caller, at))
+                );
+            }
+            assert_eq!(followed.counts, fresh.counts);
+            assert_eq!(followed.places.len(), entries.len());
+            assert_eq!(
+                followed.by_selector.values().map(EntrySet::len).sum::<usize>(),
+                entries.len()
+            );
+        }
     }
 }

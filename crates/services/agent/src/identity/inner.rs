@@ -1,14 +1,17 @@
 use super::EntryId;
+use super::cache::JwtCache;
 use super::frames::{Bundles, same_authorities};
 use super::index::Index;
-use super::jwt::JwtCache;
 use super::slots::Slots;
 use super::svid::Svid;
+use super::trouble::Troubles;
+use super::under_way::UnderWay;
 use super::view::{Sight, SvidSight, View};
 use super::wit::WitSvid;
 use super::x509::X509Svid;
 use crate::attest::Selectors;
-use signet_id::TrustDomain;
+use signet_feed::EntryChange;
+use signet_id::{Selector, TrustDomain};
 use signet_time::UnixTime;
 use signet_trust::TrustView;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -24,12 +27,49 @@ pub(crate) struct Inner {
     /// Per set of foreign trust domains; callers with one set share bundles and messages.
     bundles: HashMap<BTreeSet<TrustDomain>, Arc<Bundles>>,
     pub(super) jwt: JwtCache,
+    pub(super) under_way: UnderWay,
+    pub(super) troubles: Troubles,
     pub(super) next_number: u64,
+    /// SVIDs that are being asked for.
+    pub(super) asked: Asked,
     /// Entries whose slot changed since the views were last brought up to date.
     pub(super) changed: HashSet<EntryId>,
 }
 
+/// How many SVIDs are asked for at once.
+#[derive(Default)]
+pub(super) struct Asked {
+    under_way: usize,
+    /// All of this time, since none was.
+    in_a_row: usize,
+}
+
+impl Asked {
+    pub(super) const fn begin(&mut self) {
+        self.under_way += 1;
+        self.in_a_row += 1;
+    }
+
+    /// Ends one. Whether that was the last of so many that what making them took is worth giving back.
+    pub(super) const fn end(&mut self) -> bool {
+        self.under_way = self.under_way.saturating_sub(1);
+        if self.under_way > 0 {
+            return false;
+        }
+        let were_many = self.in_a_row >= MANY;
+        self.in_a_row = 0;
+        were_many
+    }
+}
+
 impl Inner {
+    pub(super) fn new(jwt: JwtCache) -> Self {
+        Self {
+            jwt,
+            ..Self::default()
+        }
+    }
+
     /// What callers with `selectors` see. With `view`, those SVIDs too that are wanted there.
     pub(super) fn look(
         &mut self,
@@ -55,7 +95,7 @@ impl Inner {
         if let Some(view) = view {
             let before = view.now();
             let same_bundles = Arc::ptr_eq(&before.bundles, &sight.bundles);
-            let (entries, bundles) = (&sight.entries, &*sight.bundles);
+            let (entries, bundles) = (&sight.entries, &sight.bundles);
             if view.is_wanted::<X509Svid>() {
                 sight.x509 = self.x509.look(entries, bundles, &before.x509, same_bundles, now);
             }
@@ -73,7 +113,7 @@ impl Inner {
         }
     }
 
-    fn live_views(&self) -> Vec<Arc<View>> {
+    pub(super) fn live_views(&self) -> Vec<Arc<View>> {
         self.views.values().filter_map(Weak::upgrade).collect()
     }
 
@@ -83,6 +123,26 @@ impl Inner {
             self.refresh(&view, now);
         }
         self.changed.clear();
+    }
+
+    /// Brings the views up to date that an entry is shown in that changed, or that one holds for. Others are only looked at.
+    pub(super) fn refresh_concerned(&mut self, changes: &[EntryChange], now: UnixTime) {
+        if changes.is_empty() {
+            return self.refresh_changed(now);
+        }
+        for view in self.live_views() {
+            let has = |selector: &Selector| view.selectors.binary_search(selector).is_ok();
+            let concerns = |change: &EntryChange| {
+                let both = [&change.before, &change.after];
+                both.into_iter()
+                    .flatten()
+                    .any(|entry| entry.selectors.iter().all(has))
+            };
+            if changes.iter().any(concerns) {
+                self.refresh(&view, now);
+            }
+        }
+        self.refresh_changed(now);
     }
 
     pub(super) fn refresh_changed(&mut self, now: UnixTime) {
@@ -133,5 +193,29 @@ impl Inner {
                 self.bundles.insert(federation, kept);
             }
         }
+    }
+}
+
+/// Asking for one takes some 5 KiB meanwhile.
+const MANY: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_many_is_told_from_one_after_the_other() {
+        let mut asked = Asked::default();
+        for _ in 0..10 * MANY {
+            asked.begin();
+            assert!(!asked.end(), "each was alone");
+        }
+        for _ in 0..2 {
+            (0..MANY).for_each(|_| asked.begin());
+            assert!((1..MANY).all(|_| !asked.end()), "some are under way");
+            assert!(asked.end());
+        }
+        (1..MANY).for_each(|_| asked.begin());
+        assert!((1..MANY).all(|_| !asked.end()), "not that many");
     }
 }

@@ -4,22 +4,32 @@
 //! first asked for, renewed around half their life while anybody uses them, and served until they expire when the
 //! server is away. One task, [`Identities::run`], keeps all of it moving.
 
+mod cache;
+mod explain;
 mod frames;
 mod index;
 mod inner;
 mod jwt;
+mod message;
 mod slot;
 mod slots;
 mod svid;
 mod tokens;
+mod trouble;
+mod under_way;
 mod view;
+mod warm;
 mod wit;
 mod x509;
 
-pub(crate) use frames::unique_hint;
+pub(crate) use explain::{Explained, Scope, SvidState, Tried};
+pub(crate) use frames::{Bundles, frame, unique_hint, wiped};
 pub(crate) use jwt::JwtSvid;
+pub(crate) use message::Message;
 pub(crate) use svid::{Svid, scatter};
-pub(crate) use view::{One, Shown, Sight, SvidSight, View};
+pub(crate) use trouble::Trouble;
+pub(crate) use view::{One, OneSvid, Shown, Sight, SvidSight, View};
+pub(crate) use warm::{InUse, Warm};
 pub(crate) use wit::WitSvid;
 pub(crate) use x509::X509Svid;
 
@@ -29,20 +39,20 @@ use crate::metrics::{Outcome, Series};
 use crate::reload::Live;
 use crate::settings::Pace;
 use crate::{AgentError, IssueError};
+use cache::JwtCache;
 use frames::same_authorities;
 use index::Index;
 use inner::Inner;
 use signet_crypto::digest::hex;
 use signet_feed::{FeedEntry, NodeState};
-use signet_proto::agent::v1::IssueItem;
-use signet_time::SharedClock;
+use signet_time::{SharedClock, Steps};
 use signet_trust::TrustView;
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use svid::Wanted;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 /// The name of an entry.
@@ -56,6 +66,8 @@ pub(crate) struct Identities {
     live: Live,
     series: Series,
     inner: Mutex<Inner>,
+    /// Places for SVIDs that are being asked for.
+    fetching: Semaphore,
     /// Something is due, or due earlier than the task thinks.
     wake: Notify,
     /// The change whose state is served; none at first.
@@ -70,13 +82,15 @@ impl Identities {
         live: Live,
         series: Series,
     ) -> Arc<Self> {
+        let jwt = JwtCache::new(series.jwt_cache.clone());
         Arc::new(Self {
             clock,
             coalescer,
             pace,
             live,
             series,
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner::new(jwt)),
+            fetching: Semaphore::new(FETCHING_MAX),
             wake: Notify::new(),
             applied: watch::Sender::new(None),
         })
@@ -85,6 +99,7 @@ impl Identities {
     /// Follows `state` until its sender is gone.
     pub(crate) async fn run(self: Arc<Self>, mut state: watch::Receiver<Option<Arc<NodeState>>>) {
         state.mark_changed();
+        let mut steps = Steps::new(self.clock.now(), Instant::now().into_std());
         loop {
             if state.has_changed().is_err() {
                 return;
@@ -102,12 +117,29 @@ impl Identities {
                     Err(_) => return,
                 },
                 () = self.wake.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = self.rest(pause, &mut steps) => {}
             }
         }
     }
 
-    /// Looks at the clock again. For a clock that was set; one that runs is followed anyway.
+    /// Waits for `pause`, or until the clock was set: what that ended is not to be shown any longer.
+    async fn rest(&self, pause: Duration, steps: &mut Steps) {
+        let end = Instant::now() + pause;
+        loop {
+            let at = Instant::now();
+            let now = self.clock.now();
+            if steps.is_step(now, at.into_std()) {
+                info!(%now, "the clock was set");
+                return;
+            }
+            if at >= end {
+                return;
+            }
+            tokio::time::sleep_until(end.min(at + Steps::LOOK_EVERY)).await;
+        }
+    }
+
+    /// Looks at the clock again at once, and not when that is due next.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
@@ -160,55 +192,80 @@ impl Identities {
         let sight = view.now();
         let now = self.clock.now();
         let mut inner = self.lock();
-        S::slots(&mut inner).used(&sight.entries, now);
-        if is_news || !matches!(S::sight(&sight), SvidSight::Ready(_)) {
+        // What has expired by now goes at once, and not when the clock is looked at next: it may have been set.
+        let is_good = matches!(S::sight(&sight), SvidSight::Ready(shown) if shown.is_valid(now));
+        if is_news || !is_good {
             inner.refresh(view, now);
-            drop(inner);
+        }
+        S::slots(&mut inner).used(&view.now().entries, now);
+        drop(inner);
+        if is_news || !is_good {
             self.wake();
         }
     }
 
-    /// Serves from `node` from now on.
+    /// Serves from `node` from now on. What costs time depends on what differs from the state before: a change of one
+    /// entry among many touches nothing of the others.
     fn replace(&self, node: Arc<NodeState>) {
         let now = self.clock.now();
-        let index = Index::new(Arc::clone(&node));
+        // Nobody else replaces the state, so what takes long after a snapshot is done before callers have to wait.
+        let old = self.lock().index.as_ref().map(|index| Arc::clone(&index.node));
+        let first = old.is_none().then(|| Index::new(Arc::clone(&node)));
+        let changes = old
+            .as_ref()
+            .map(|old| node.entries.changes_since(&old.entries))
+            .unwrap_or_default();
+        let trust_changed = old
+            .as_ref()
+            .is_none_or(|old| !same_authorities(&old.trust, &node.trust));
         let mut inner = self.lock();
-        let before = inner.index.replace(index);
-        let old = before.as_ref().map(|index| &index.node);
-        let trust_changed = old.is_none_or(|old| !same_authorities(&old.trust, &node.trust));
+        match (first, &mut inner.index) {
+            (None, Some(index)) => index.follow(Arc::clone(&node), &changes),
+            (first, index) => *index = first,
+        }
+        inner.x509.follow(&changes, now);
+        inner.wit.follow(&changes, now);
+        inner.x509.hope(now);
+        inner.wit.hope(now);
+        for id in changes
+            .iter()
+            .filter_map(|change| Some(change.before.as_ref()?.id))
+        {
+            inner.jwt.forget(id);
+            inner.under_way.forget(id);
+        }
         if trust_changed {
             inner.renew_bundles(&node.trust);
-            if old.is_some_and(|old| jwt_key_left(&old.trust, &node.trust)) {
+            if old
+                .as_ref()
+                .is_some_and(|old| jwt_key_left(&old.trust, &node.trust))
+            {
                 inner.jwt.clear();
+                inner.under_way.clear();
             }
+            inner.x509.recheck(&node.trust, now);
+            inner.wit.recheck(&node.trust, now);
+            inner.refresh_all(now);
+        } else {
+            inner.refresh_concerned(&changes, now);
         }
-        let entries: HashMap<EntryId, &Arc<FeedEntry>> = node.entries.iter().map(|e| (e.id, e)).collect();
-        let new_trust = trust_changed.then_some(&node.trust);
-        inner.x509.follow(&entries, new_trust, now);
-        inner.wit.follow(&entries, new_trust, now);
-        let unchanged: HashSet<EntryId> = old
-            .map(|old| {
-                old.entries
-                    .iter()
-                    .filter(|e| entries.get(&e.id).is_some_and(|n| n.seq == e.seq))
-            })
-            .into_iter()
-            .flatten()
-            .map(|e| e.id)
-            .collect();
-        inner.jwt.retain(now, |id| unchanged.contains(&id));
-        inner.refresh_all(now);
         drop(inner);
         self.applied.send_replace(Some(node.cursor.seq));
         self.series
             .entries
             .set(i64::try_from(node.entries.len()).unwrap_or(i64::MAX));
-        info!(
-            seq = node.cursor.seq,
-            entries = node.entries.len(),
-            bundles = node.trust.bundles().len(),
-            "serving new state"
-        );
+        let (seq, entries, bundles) = (node.cursor.seq, node.entries.len(), node.trust.bundles().len());
+        if trust_changed || !changes.is_empty() {
+            info!(
+                seq,
+                entries,
+                bundles,
+                changed = changes.len(),
+                "serving new state"
+            );
+        } else {
+            debug!(seq, entries, bundles, "nothing changed");
+        }
     }
 
     /// Does what is due; how long nothing else will be.
@@ -217,8 +274,9 @@ impl Identities {
         let mut inner = self.lock();
         let (in_use_x509, in_use_wit) = (inner.in_use::<X509Svid>(), inner.in_use::<WitSvid>());
         let Inner { x509, wit, index, .. } = &mut *inner;
-        let x509 = x509.due(index.as_ref(), &in_use_x509, now);
-        let wit = wit.due(index.as_ref(), &in_use_wit, now);
+        let latest = now + self.pace.look;
+        let x509 = x509.due(index.as_ref(), &in_use_x509, now, latest);
+        let wit = wit.due(index.as_ref(), &in_use_wit, now, latest);
         let mut next = x509.next.min(wit.next);
         inner.changed.extend(x509.ended.into_iter().chain(wit.ended));
         if let Some(end) = inner.first_end() {
@@ -229,22 +287,43 @@ impl Identities {
             }
         }
         inner.refresh_changed(now);
+        let jwt_bytes_max = self.live.jwt_cache_bytes_max();
+        inner.jwt.expire(now);
+        inner.jwt.shrink(jwt_bytes_max);
+        x509.begin
+            .iter()
+            .chain(&wit.begin)
+            .for_each(|_| inner.asked.begin());
         drop(inner);
+        self.series.jwt_cache.bounded(jwt_bytes_max);
         for entry in x509.begin {
-            tokio::spawn(Arc::clone(self).fetch::<X509Svid>(entry));
+            self.fetch_in_turn::<X509Svid>(entry);
         }
         for entry in wit.begin {
-            tokio::spawn(Arc::clone(self).fetch::<WitSvid>(entry));
+            self.fetch_in_turn::<WitSvid>(entry);
         }
         next.since(now).max(Duration::from_millis(1))
     }
 
+    /// Has one fetched as soon as there is a place for it. Until then it takes little.
+    fn fetch_in_turn<S: Svid>(self: &Arc<Self>, entry: Arc<FeedEntry>) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            // The places are never closed.
+            let _place = this.fetching.acquire().await;
+            Box::pin(Arc::clone(&this).fetch::<S>(entry)).await;
+        });
+    }
+
     async fn fetch<S: Svid>(self: Arc<Self>, entry: Arc<FeedEntry>) {
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let result = self.ask::<S>(&entry).await;
         self.series.issued(S::KIND, Outcome::of(&result), began.elapsed());
         let now = self.clock.now();
         let mut inner = self.lock();
+        if inner.asked.end() {
+            tokio::spawn(give_back());
+        }
         let Some(slot) = S::slots(&mut inner).get_mut(entry.id) else {
             return;
         };
@@ -252,15 +331,17 @@ impl Identities {
         match result {
             Ok(svid) if slot.wants(&entry) => {
                 debug!(kind = S::NAME, spiffe_id = %entry.spiffe_id, not_after = %svid.not_after(), "svid ready");
-                slot.put(svid, now);
+                S::slots(&mut inner).put(entry.id, svid, now);
+                inner.troubles.clear(entry.id, S::KIND);
             }
             // The entry changed meanwhile: what came is not what is wanted any more.
-            Ok(_) => slot.retry_at = now,
+            Ok(_) => slot.ask_again(now),
             Err(error) => {
                 let pause = self.backoff(slot.failures, &error);
-                slot.failures = slot.failures.saturating_add(1);
-                slot.retry_at = now + pause;
+                slot.failed(pause, now);
                 warn!(kind = S::NAME, spiffe_id = %entry.spiffe_id, entry = %hex(&entry.id), %error, retry_ms = pause.as_millis(), "no svid");
+                let Inner { troubles, index, .. } = &mut *inner;
+                troubles.put(&entry, S::KIND, &error, now, index.as_ref());
             }
         }
         inner.changed.insert(entry.id);
@@ -270,11 +351,7 @@ impl Identities {
 
     async fn ask<S: Svid>(&self, entry: &FeedEntry) -> Result<S, AgentError> {
         let (wanted, wish) = Wanted::new::<S>(entry, self.live.svid_key()).await?;
-        let item = IssueItem {
-            entry_id: entry.id.to_vec().into(),
-            wish: Some(wish),
-        };
-        let issued = self.coalescer.issue(item).await?;
+        let issued = self.coalescer.issue(entry.item(wish)).await?;
         let (trust, number) = {
             let mut inner = self.lock();
             inner.next_number += 1;
@@ -301,6 +378,13 @@ impl Identities {
     }
 }
 
+/// Gives back the memory that it took to ask for many SVIDs, once streams were told of them.
+async fn give_back() {
+    tokio::time::sleep(TOLD_WITHIN).await;
+    // There is nothing to wait for.
+    drop(tokio::task::spawn_blocking(signet_sys::process::give_back_memory));
+}
+
 /// Whether a key that signs JWT-SVIDs of the own domain is gone or tainted, so that cached tokens may be worthless.
 fn jwt_key_left(old: &TrustView, new: &TrustView) -> bool {
     old.own_bundle().is_some_and(|old| {
@@ -311,5 +395,7 @@ fn jwt_key_left(old: &TrustView, new: &TrustView) -> bool {
     })
 }
 
-/// The longest time without a look at the clock, which may be set.
-const IDLE_MAX: Duration = Duration::from_secs(30);
+/// With keys and signing requests: as many as go into one call to the server, and as many for the next one.
+const FETCHING_MAX: usize = 128;
+/// Most streams.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);

@@ -3,12 +3,12 @@
 
 use super::frames::Bundles;
 use super::inner::Inner;
+use super::message::Message;
 use super::slots::Slots;
 use super::view::{Sight, SvidSight, View};
 use crate::AgentError;
 use crate::metrics::IssueKind;
 use crate::settings::SvidKey;
-use bytes::Bytes;
 use core::fmt::Display;
 use core::sync::atomic::AtomicBool;
 use signet_crypto::{CryptoError, KeyKind, LocalKey};
@@ -56,8 +56,11 @@ pub(crate) trait Svid: Sized + Send + Sync + 'static {
         number: u64,
     ) -> Result<Self, AgentError>;
 
+    /// Holds what it has in common with `other` but once.
+    fn share(&mut self, _other: &Self) {}
+
     /// The Workload API's message of these, in this order.
-    fn message(svids: &[Held<Self>], bundles: &Bundles) -> Bytes;
+    fn message(svids: &Arc<[Held<Self>]>, bundles: &Arc<Bundles>) -> Message;
 
     /// Where those of this kind are kept.
     fn slots(inner: &mut Inner) -> &mut Slots<Self>;
@@ -87,6 +90,43 @@ impl<S> Clone for Held<S> {
     }
 }
 
+#[cfg(test)]
+impl<S> Held<S> {
+    pub(super) fn for_tests(svid: S, hint: &str) -> Self {
+        Self {
+            entry: Arc::new(FeedEntry {
+                id: [1; 16],
+                spiffe_id: "spiffe://a.test/service".parse().expect("id"),
+                selectors: Vec::new(),
+                dns_names: Vec::new(),
+                x509_ttl: Duration::from_secs(60),
+                jwt_ttl: Duration::from_secs(60),
+                jwt_audiences: Vec::new(),
+                hint: String::new(),
+                federates_with: Vec::new(),
+                expires_at: None,
+                created_at: UnixTime::EPOCH,
+                seq: 1,
+                expansion: None,
+            }),
+            svid: Arc::new(svid),
+            hint: hint.to_owned(),
+        }
+    }
+}
+
+impl<S: Svid> Held<S> {
+    /// Whether both are the same SVIDs under the same hints.
+    pub(super) fn are_same(some: &[Self], others: &[Self]) -> bool {
+        let names = |held: &Self| (held.entry.id, held.svid.number());
+        some.len() == others.len()
+            && some
+                .iter()
+                .zip(others)
+                .all(|(a, b)| names(a) == names(b) && a.hint == b.hint)
+    }
+}
+
 /// A key made for a wish that is under way.
 pub(crate) struct Wanted {
     pub(super) key: LocalKey,
@@ -99,10 +139,11 @@ impl Wanted {
         entry: &FeedEntry,
         setting: SvidKey,
     ) -> Result<(Self, Wish), AgentError> {
+        // Nobody is shown a template.
+        let id = entry.spiffe_id.one().ok_or(AgentError::NoIdentity)?.clone();
         let key = generate(S::key_kind(setting)).await?;
-        let csr = signet_x509::make_csr(&key, Some(&entry.spiffe_id), S::dns_names(entry))
-            .map_err(AgentError::Certificate)?;
-        let id = entry.spiffe_id.clone();
+        let csr =
+            signet_x509::make_csr(&key, Some(&id), S::dns_names(entry)).map_err(AgentError::Certificate)?;
         Ok((Self { key, id }, S::wish(csr)))
     }
 }

@@ -1,12 +1,13 @@
 use super::EntryId;
 use super::frames::Bundles;
+use super::message::Message;
 use super::svid::{Held, Svid};
 use super::wit::WitSvid;
 use super::x509::X509Svid;
 use crate::attest::Selectors;
-use bytes::Bytes;
 use signet_feed::FeedEntry;
 use signet_id::SpiffeId;
+use signet_time::UnixTime;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,8 +48,8 @@ pub(crate) enum SvidSight<S> {
 /// The SVIDs of one kind that a view shows.
 pub(crate) struct Shown<S> {
     /// All of them, as the stream of this kind sends them.
-    pub(crate) message: Bytes,
-    pub(super) svids: Vec<Held<S>>,
+    pub(crate) message: Message,
+    pub(super) svids: Arc<[Held<S>]>,
     /// Entries whose SVID is on its way.
     pub(super) awaited: HashSet<EntryId>,
 }
@@ -56,37 +57,74 @@ pub(crate) struct Shown<S> {
 /// The SVID of one identity among those that are shown.
 pub(crate) enum One {
     /// A message with it alone.
-    Message(Bytes),
+    Message(Message),
     /// It is on its way.
     Awaited,
     /// It could not be had.
     Unavailable,
 }
 
+/// The SVID itself of one identity among those that are shown.
+pub(crate) enum OneSvid<S> {
+    /// This one.
+    Svid(Arc<S>),
+    /// It is on its way.
+    Awaited,
+    /// It could not be had.
+    Unavailable,
+}
+
+impl Sight {
+    /// The X.509-SVID of `id`, which is one of the entries'. Where several entries give it, the oldest answers.
+    pub(crate) fn x509_of(&self, id: &SpiffeId) -> OneSvid<X509Svid> {
+        match &self.x509 {
+            SvidSight::Pending => OneSvid::Awaited,
+            SvidSight::Unavailable => OneSvid::Unavailable,
+            SvidSight::Ready(shown) => shown.one_svid(id, self),
+        }
+    }
+}
+
 impl<S: Svid> Shown<S> {
+    /// Whether none of them has expired.
+    pub(super) fn is_valid(&self, now: UnixTime) -> bool {
+        self.svids.iter().all(|held| now < held.svid.not_after())
+    }
+
     /// Whether these are the ones that are shown, under the same hints, so that they need not be encoded again.
     pub(super) fn has_same(&self, svids: &[Held<S>]) -> bool {
-        let names = |held: &Held<S>| (held.entry.id, held.svid.number());
-        self.svids.len() == svids.len()
-            && self
-                .svids
-                .iter()
-                .zip(svids)
-                .all(|(a, b)| names(a) == names(b) && a.hint == b.hint)
+        Held::are_same(&self.svids, svids)
     }
 
     /// What a stream sends that asked for `id` alone, which `sight` has. Where several entries give it, the oldest
     /// answers.
     pub(crate) fn one(&self, id: &SpiffeId, sight: &Sight) -> One {
-        if let Some(held) = self.svids.iter().find(|held| held.entry.spiffe_id == *id) {
-            return One::Message(S::message(core::slice::from_ref(held), &sight.bundles));
-        }
-        let is_awaited = |entry: &Arc<FeedEntry>| entry.spiffe_id == *id && self.awaited.contains(&entry.id);
-        if sight.entries.iter().any(is_awaited) {
+        if let Some(held) = self.held(id) {
+            One::Message(S::message(&Arc::from([held.clone()]), &sight.bundles))
+        } else if self.is_awaited(id, sight) {
             One::Awaited
         } else {
             One::Unavailable
         }
+    }
+
+    fn one_svid(&self, id: &SpiffeId, sight: &Sight) -> OneSvid<S> {
+        if let Some(held) = self.held(id) {
+            OneSvid::Svid(Arc::clone(&held.svid))
+        } else if self.is_awaited(id, sight) {
+            OneSvid::Awaited
+        } else {
+            OneSvid::Unavailable
+        }
+    }
+
+    fn held(&self, id: &SpiffeId) -> Option<&Held<S>> {
+        self.svids.iter().find(|held| held.entry.spiffe_id == *id)
+    }
+
+    fn is_awaited(&self, id: &SpiffeId, sight: &Sight) -> bool {
+        let of_id = |entry: &Arc<FeedEntry>| entry.spiffe_id == *id && self.awaited.contains(&entry.id);
+        sight.entries.iter().any(of_id)
     }
 }
 

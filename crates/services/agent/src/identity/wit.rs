@@ -1,12 +1,12 @@
 use super::frames::{self, Bundles};
 use super::inner::Inner;
+use super::message::Message;
 use super::slots::Slots;
 use super::svid::{Held, Svid, Wanted, check_id, wrong};
 use super::view::{Sight, SvidSight, View};
 use crate::metrics::IssueKind;
 use crate::settings::SvidKey;
 use crate::{AgentError, IssueError};
-use bytes::Bytes;
 use core::sync::atomic::AtomicBool;
 use signet_check::wit::{SeenProofs, make_proof, validate_svid};
 use signet_crypto::{KeyKind, Secret};
@@ -17,6 +17,7 @@ use signet_proto::agent::v1::issue_answer::Outcome as Issued;
 use signet_proto::agent::v1::{WitWish, issue_item::Wish};
 use signet_time::UnixTime;
 use signet_trust::TrustView;
+use std::sync::Arc;
 
 /// A WIT-SVID with its key, shared by all callers that its entry matches.
 pub(crate) struct WitSvid {
@@ -94,8 +95,8 @@ impl Svid for WitSvid {
         })
     }
 
-    fn message(svids: &[Held<Self>], _: &Bundles) -> Bytes {
-        frames::wit_svids(svids)
+    fn message(svids: &Arc<[Held<Self>]>, _: &Arc<Bundles>) -> Message {
+        Message::Whole(frames::wit_svids(svids))
     }
 
     fn slots(inner: &mut Inner) -> &mut Slots<Self> {

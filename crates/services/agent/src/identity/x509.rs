@@ -1,14 +1,14 @@
-use super::frames::{self, Bundles, wiped};
+use super::frames::Bundles;
 use super::inner::Inner;
+use super::message::{Message, X509Svids};
 use super::slots::Slots;
 use super::svid::{Held, Svid, Wanted, check_id, wrong};
 use super::view::{Sight, SvidSight, View};
 use crate::metrics::IssueKind;
 use crate::settings::SvidKey;
 use crate::{AgentError, IssueError};
-use bytes::Bytes;
 use core::sync::atomic::AtomicBool;
-use signet_crypto::KeyKind;
+use signet_crypto::{KeyKind, Secret};
 use signet_feed::FeedEntry;
 use signet_id::SpiffeId;
 use signet_proto::agent::v1::issue_answer::Outcome as Issued;
@@ -16,16 +16,46 @@ use signet_proto::agent::v1::{X509Wish, issue_item::Wish};
 use signet_time::UnixTime;
 use signet_trust::TrustView;
 use signet_x509::Der;
+use std::sync::Arc;
 
 /// An X.509-SVID with its key, shared by all callers that its entry matches.
 pub(crate) struct X509Svid {
     pub(super) id: SpiffeId,
-    /// Leaf first; concatenated DER.
-    pub(super) chain_der: Bytes,
-    pub(super) key_pkcs8: Bytes,
+    leaf: Der,
+    /// What came behind the leaf: the same for all that one authority signed, which share it.
+    behind: Arc<[Der]>,
+    /// In PKCS #8.
+    key: Secret,
     not_after: UnixTime,
-    chain: Vec<Der>,
     number: u64,
+}
+
+impl X509Svid {
+    /// Leaf first.
+    pub(crate) fn chain(&self) -> impl Iterator<Item = &Der> {
+        core::iter::once(&self.leaf).chain(&*self.behind)
+    }
+
+    /// The private key in PKCS #8.
+    pub(crate) const fn key(&self) -> &Secret {
+        &self.key
+    }
+}
+
+#[cfg(test)]
+impl X509Svid {
+    /// No certificates, but bytes of about their size.
+    pub(super) fn for_tests(number: usize) -> Self {
+        let text = format!("spiffe://a.test/service/{number}");
+        Self {
+            id: SpiffeId::parse(&text).expect("id"),
+            leaf: Der::from(text.repeat(18).into_bytes()),
+            behind: [Der::from(vec![1; 500]), Der::from(vec![2; 130])].into(),
+            key: Secret::new(text.repeat(4).into_bytes()),
+            not_after: UnixTime::EPOCH,
+            number: number as u64,
+        }
+    }
 }
 
 impl Svid for X509Svid {
@@ -41,7 +71,7 @@ impl Svid for X509Svid {
     }
 
     fn stands(&self, trust: &TrustView, now: UnixTime) -> bool {
-        signet_check::x509::verify_svid(&self.chain, trust, now).is_ok()
+        signet_check::x509::verify_svid_parts(&self.leaf, &self.behind, trust, now).is_ok()
     }
 
     fn key_kind(setting: SvidKey) -> KeyKind {
@@ -70,32 +100,32 @@ impl Svid for X509Svid {
         if issued.chain.len() > CHAIN_CERTIFICATES_MAX {
             return Err(wrong(&format!("a chain of {} certificates", issued.chain.len())));
         }
-        let chain: Vec<Der> = issued
-            .chain
-            .into_iter()
-            .map(|der| Der::from(Vec::from(der)))
-            .collect();
-        let verified = signet_check::x509::verify_svid(&chain, trust, now).map_err(|e| wrong(&e))?;
+        // Copies, because what came may be a small part of what was read with it.
+        let mut chain = issued.chain.iter().map(|der| Der::from(der.to_vec()));
+        let leaf = chain.next().ok_or_else(|| wrong(&"an empty chain"))?;
+        let behind: Arc<[Der]> = chain.collect();
+        let verified =
+            signet_check::x509::verify_svid_parts(&leaf, &behind, trust, now).map_err(|e| wrong(&e))?;
         check_id(&verified.id, &wanted.id)?;
         signet_check::x509::match_private_key(&verified.leaf, &wanted.key).map_err(|e| wrong(&e))?;
-        let key_pkcs8 = wanted.key.to_pkcs8().map_err(AgentError::Key)?;
         Ok(Self {
             id: wanted.id,
-            chain_der: chain
-                .iter()
-                .flat_map(|der| der.as_ref())
-                .copied()
-                .collect::<Vec<u8>>()
-                .into(),
-            key_pkcs8: wiped(key_pkcs8.expose().to_vec()),
+            leaf,
+            behind,
+            key: wanted.key.to_pkcs8().map_err(AgentError::Key)?,
             not_after: verified.not_after,
-            chain,
             number,
         })
     }
 
-    fn message(svids: &[Held<Self>], bundles: &Bundles) -> Bytes {
-        frames::x509_svids(svids, bundles)
+    fn share(&mut self, other: &Self) {
+        if self.behind == other.behind {
+            self.behind = Arc::clone(&other.behind);
+        }
+    }
+
+    fn message(svids: &Arc<[Held<Self>]>, bundles: &Arc<Bundles>) -> Message {
+        X509Svids::new(svids, bundles).into()
     }
 
     fn slots(inner: &mut Inner) -> &mut Slots<Self> {

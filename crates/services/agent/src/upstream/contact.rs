@@ -2,8 +2,9 @@
 //! is known by its root's hash, the node by a key that it proves, and by what it brings.
 
 use super::files::StateDir;
+use super::line::Line;
 use super::machine::{Machine, Shown};
-use super::node::{self, Known, Node};
+use super::node::{self, Known, Node, Tainted};
 use super::{SOFTWARE, denied};
 use crate::AgentError;
 use signet_api::JoinString;
@@ -14,7 +15,7 @@ use signet_net::NetError;
 use signet_net::client::channel;
 use signet_proto::agent::v1::agent_client::AgentClient;
 use signet_proto::agent::v1::attest_request::Evidence;
-use signet_proto::agent::v1::{AttestRequest, AttestResponse, KnownNode, NodeSvid};
+use signet_proto::agent::v1::{AttestRequest, AttestResponse, KnownNode, NodeSvid, RenewalStep};
 use signet_time::SharedClock;
 use signet_tls::{ClientTls, LiveIdentity, channel_binding};
 use std::sync::Arc;
@@ -25,8 +26,10 @@ pub(super) struct Visit<'a> {
     key: Arc<LocalKey>,
     proof: Proof,
     trust_domain: &'a TrustDomain,
-    /// SHA-256 of the roots that the server may have.
-    roots: &'a [[u8; 32]],
+    /// SHA-256 of the roots that the server may have: none that was ever tainted, wherever it is named.
+    roots: Vec<[u8; 32]>,
+    /// Those that were.
+    tainted: Tainted,
     /// What is done, for the log.
     deed: &'static str,
 }
@@ -39,11 +42,13 @@ impl<'a> Visit<'a> {
     pub(super) fn join(join: &'a JoinString, state: Option<&StateDir>) -> Result<Self, AgentError> {
         let token = core::str::from_utf8(join.token.expose())
             .map_err(|_| AgentError::Server("the join string's token is not text".to_owned()))?;
+        let tainted = Tainted::kept(state);
         Ok(Self {
             key: Arc::new(node::key(state)?),
             proof: Proof::Said(Evidence::JoinToken(token.to_owned())),
             trust_domain: &join.trust_domain,
-            roots: &join.root_hashes,
+            roots: untainted(&join.root_hashes, &tainted),
+            tainted,
             deed: "joined",
         })
     }
@@ -53,27 +58,46 @@ impl<'a> Visit<'a> {
     /// # Errors
     /// What keeps a key from being made or kept, or the machine's certificate and key from being read.
     pub(super) fn machine(machine: &'a Machine, state: Option<&StateDir>) -> Result<Self, AgentError> {
+        let tainted = Tainted::kept(state);
         Ok(Self {
             proof: Proof::Machine(machine.read()?),
             key: Arc::new(node::key(state)?),
             trust_domain: &machine.trust_domain,
-            roots: &machine.roots,
+            roots: untainted(&machine.roots, &tainted),
+            tainted,
             deed: "joined by a machine certificate",
         })
     }
 
-    /// A node that its server knows.
-    pub(super) fn comeback(known: &'a Known) -> Self {
+    /// A node that its server knows. Servers may have the roots of `anchor`, too.
+    pub(super) fn comeback(known: &'a Known, mut anchor: Vec<[u8; 32]>) -> Self {
+        anchor.extend(&known.roots);
         Self {
             key: Arc::clone(&known.key),
             proof: Proof::Said(Evidence::KnownNode(KnownNode {
                 spiffe_id: known.id.to_string(),
             })),
             trust_domain: known.id.trust_domain(),
-            roots: &known.roots,
+            roots: untainted(&anchor, &known.tainted),
+            tainted: known.tainted.clone(),
             deed: "came back by its key",
         }
     }
+}
+
+#[cfg(test)]
+impl Visit<'_> {
+    pub(super) fn roots(&self) -> &[[u8; 32]] {
+        &self.roots
+    }
+}
+
+fn untainted(roots: &[[u8; 32]], tainted: &Tainted) -> Vec<[u8; 32]> {
+    roots
+        .iter()
+        .filter(|root| tainted.spares(root))
+        .copied()
+        .collect()
 }
 
 /// How a node proves what it is.
@@ -96,7 +120,7 @@ impl Silence {
     fn denied(self) -> Result<AgentError, String> {
         match self {
             Self::Status(status) => denied(&status).ok_or_else(|| super::told(&status)),
-            Self::Net(cause) => super::stranger(&cause).ok_or_else(|| signet_fault::chain(&cause)),
+            Self::Net(cause) => super::stranger(&cause).ok_or_else(|| super::told_net(&cause)),
             Self::Own(error) => Ok(error),
         }
     }
@@ -108,6 +132,7 @@ async fn ask(
     server: &str,
     tls: &ClientTls,
     csr: Vec<u8>,
+    step: RenewalStep,
     clock: &SharedClock,
 ) -> Result<AttestResponse, Silence> {
     let (channel, evidence) = match &visit.proof {
@@ -127,6 +152,7 @@ async fn ask(
         hello: Some(hello(SOFTWARE, clock.now())),
         evidence: Some(evidence),
         csr: csr.into(),
+        step: Some(step),
     };
     let answer = AgentClient::new(channel).attest(request).await;
     answer.map(tonic::Response::into_inner).map_err(Silence::Status)
@@ -141,19 +167,21 @@ pub(super) async fn attest(
     visit: &Visit<'_>,
     servers: &[String],
     state: Option<&StateDir>,
+    line: &Line,
     clock: &SharedClock,
 ) -> Result<Node, AgentError> {
     let key = &visit.key;
     let csr = signet_x509::make_csr(key, None, &[]).map_err(AgentError::Certificate)?;
+    let step = line.step()?;
     let (mut refused, mut away) = (None, None);
     for server in servers {
         let own = signet_x509::self_signed_node(key, clock.now()).map_err(AgentError::Certificate)?;
         let tls = LiveIdentity::new(vec![own], key).and_then(|shown| {
-            let (roots, trust_domain) = (visit.roots.to_vec(), visit.trust_domain.clone());
+            let (roots, trust_domain) = (visit.roots.clone(), visit.trust_domain.clone());
             ClientTls::pinned_join(Arc::new(shown), roots, trust_domain, Arc::clone(clock))
         });
         let tls = tls.map_err(|e| AgentError::Server(signet_fault::chain(&e)))?;
-        let asked = ask(visit, server, &tls, csr.clone(), clock);
+        let asked = ask(visit, server, &tls, csr.clone(), step.clone(), clock);
         let response = match tokio::time::timeout(super::CALL_TIMEOUT, asked).await {
             Ok(Ok(response)) => response,
             Ok(Err(silence)) => {
@@ -161,7 +189,11 @@ pub(super) async fn attest(
                     // Another server may know better: this one may be a stranger, or behind.
                     Ok(error) => {
                         info!(%server, %error, "refused at this server");
-                        refused.get_or_insert(error);
+                        // What a server says that proved itself counts for more than who did not.
+                        let is_proven = !matches!(error, AgentError::Server(_));
+                        if refused.is_none() || is_proven {
+                            refused = Some(error);
+                        }
                     }
                     Err(why) => {
                         info!(%server, error = why, "cannot attest at this server");
@@ -181,15 +213,17 @@ pub(super) async fn attest(
         let svid = response
             .svid
             .ok_or_else(|| AgentError::Server("it sent no identity".to_owned()))?;
-        check_pinned(visit.roots, &svid)?;
+        check_pinned(&visit.roots, &svid)?;
         let node = Node::issued(
             Arc::clone(key),
             svid,
             visit.trust_domain,
             servers.to_vec(),
             state.cloned(),
+            visit.tainted.clone(),
             clock.now(),
         )?;
+        line.answered(&step);
         info!(node = %node.id, %server, "{}", visit.deed);
         return Ok(node);
     }

@@ -5,9 +5,10 @@ use signet_check::machine::{Binding, sign};
 use signet_crypto::{LocalKey, PublicKey, Secret, digest};
 use signet_id::TrustDomain;
 use signet_proto::agent::v1::X509Pop;
+use signet_sys::files;
 use signet_x509::{Der, pem};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -86,7 +87,7 @@ enum Readers {
     NotEverybody,
 }
 
-fn certificates(path: &Path) -> Result<Vec<Der>, AgentError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<Der>, AgentError> {
     let text = contents(path, Readers::Anybody)?;
     pem::parse_certs(text.expose()).map_err(|_| AgentError::MachineForm {
         path: path.to_owned(),
@@ -106,17 +107,33 @@ fn contents(path: &Path, readers: Readers) -> Result<Secret, AgentError> {
             "everybody may use it: take every right from others (chmod o= PATH)",
         )));
     }
-    // With room for one byte too many, so that nothing grows and leaves a copy behind.
-    let mut bytes = Vec::with_capacity(FILE_BYTES_MAX + 1);
-    opened
-        .take(FILE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    let bytes = Secret::new(bytes);
-    if bytes.expose().len() > FILE_BYTES_MAX {
-        return Err(failed(io::Error::other("it is longer than 256 KiB")));
+    // Who may change the roots may pass for a server.
+    if mode & 0o002 != 0 {
+        return Err(failed(io::Error::other(
+            "everybody may change it: take the right from others (chmod o-w PATH)",
+        )));
     }
-    Ok(bytes)
+    let bytes = files::read_to_end(opened, FILE_BYTES_MAX).map_err(failed)?;
+    Ok(Secret::new(bytes))
 }
 
 const FILE_BYTES_MAX: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_file_that_everybody_may_change_is_not_relied_on() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("roots.pem");
+        let root = signet_testkit::forge::Authority::root("a.test").certificate;
+        fs::write(&path, pem::encode_certs(std::slice::from_ref(&root))).expect("write");
+        for (mode, is_taken) in [(0o666, false), (0o646, false), (0o664, true), (0o444, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
+            assert_eq!(certificates(&path).is_ok(), is_taken, "{mode:o}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use signet_time::UnixTime;
 use signet_tls::LiveIdentity;
 use signet_trust::{Bundle, TrustView};
 use signet_x509::Der;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A node that has joined: its key, its SVID, and what it verifies its servers with.
 pub(super) struct Node {
@@ -25,6 +25,7 @@ pub(super) struct Node {
     pub(super) trust: Arc<ArcSwap<TrustView>>,
     state: Option<StateDir>,
     times: Mutex<Times>,
+    tainted: Mutex<Tainted>,
 }
 
 /// A node as the server knows it: by name and key, whatever its SVID is worth.
@@ -33,6 +34,8 @@ pub(super) struct Known {
     pub(super) key: Arc<LocalKey>,
     /// SHA-256 of the roots that its servers may have: those of the kept bundle that are not tainted.
     pub(super) roots: Vec<[u8; 32]>,
+    /// SHA-256 of all that ever were.
+    pub(super) tainted: Tainted,
     pub(super) servers: Vec<String>,
 }
 
@@ -42,6 +45,45 @@ pub(super) enum Kept {
     /// With an SVID that has expired, or does not stand before the bundle beside it.
     Stale(Known),
 }
+
+/// SHA-256 of roots that were ever tainted, the newest last. A bundle forgets them when they leave it, but whoever stole one
+/// has it still, and it may stand in a join string or a file of anchors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tainted(Vec<[u8; 32]>);
+
+impl Tainted {
+    /// As `state` has it, for a node that begins anew.
+    pub(super) fn kept(state: Option<&StateDir>) -> Self {
+        let file = state.and_then(|state| state.node().ok().flatten());
+        let mut tainted = Self(file.as_ref().and_then(NodeFile::tainted).unwrap_or_default());
+        if let Some(bundle) = file.and_then(|file| file.bundle()) {
+            tainted.note(&bundle);
+        }
+        tainted
+    }
+
+    /// Whether `root` is none of them.
+    pub(super) fn spares(&self, root: &[u8; 32]) -> bool {
+        !self.0.contains(root)
+    }
+
+    /// Adds those of `bundle`; whether there were new ones.
+    fn note(&mut self, bundle: &Bundle) -> bool {
+        let before = self.0.len();
+        for root in roots(bundle, true) {
+            if self.spares(&root) {
+                self.0.push(root);
+            }
+        }
+        let is_news = self.0.len() > before;
+        let over = self.0.len().saturating_sub(TAINTED_MAX);
+        self.0.drain(..over);
+        is_news
+    }
+}
+
+/// Roots live for years and one is stolen hardly ever; of more, the oldest is forgotten.
+const TAINTED_MAX: usize = 256;
 
 #[derive(Clone, Copy)]
 struct Times {
@@ -76,12 +118,14 @@ impl Node {
         let broken = || AgentError::Server("the kept identity cannot be read".to_owned());
         let chain = signet_x509::pem::parse_certs(file.chain.as_bytes()).map_err(|_| broken())?;
         let bundle = file.bundle().ok_or_else(broken)?;
-        let known = Known {
+        let mut known = Known {
             id: identity(&chain).ok_or_else(broken)?,
             key: Arc::new(key),
-            roots: roots(&bundle),
+            roots: roots(&bundle, false),
+            tainted: Tainted(file.tainted().ok_or_else(broken)?),
             servers: file.servers,
         };
+        known.tainted.note(&bundle);
         let made = Self::new(
             Arc::clone(&known.key),
             chain,
@@ -89,6 +133,7 @@ impl Node {
             &file.trust_domain,
             known.servers.clone(),
             Some(state.clone()),
+            known.tainted.clone(),
             now,
         );
         match made {
@@ -103,15 +148,12 @@ impl Node {
 
     /// What it can prove itself with when its SVID is of no more use.
     pub(super) fn known(&self) -> Known {
+        let trust = self.trust.load();
         Known {
             id: self.id.clone(),
             key: Arc::clone(&self.key),
-            roots: self
-                .trust
-                .load()
-                .own_bundle()
-                .map(|b| roots(b))
-                .unwrap_or_default(),
+            roots: trust.own_bundle().map(|b| roots(b, false)).unwrap_or_default(),
+            tainted: self.tainted().clone(),
             servers: self.servers.clone(),
         }
     }
@@ -123,6 +165,7 @@ impl Node {
         trust_domain: &TrustDomain,
         servers: Vec<String>,
         state: Option<StateDir>,
+        tainted: Tainted,
         now: UnixTime,
     ) -> Result<Self, AgentError> {
         let bundle = svid
@@ -130,7 +173,8 @@ impl Node {
             .as_ref()
             .ok_or_else(|| AgentError::Server("it sent no bundle".to_owned()))?;
         let bundle = bundle_from_proto(bundle).map_err(|e| AgentError::Server(e.to_string()))?;
-        let node = Self::new(key, chain(svid.chain), bundle, trust_domain, servers, state, now)?;
+        let chain = chain(svid.chain);
+        let node = Self::new(key, chain, bundle, trust_domain, servers, state, tainted, now)?;
         if node.id.as_str() != svid.spiffe_id {
             return Err(AgentError::Server(format!(
                 "a certificate for `{}` that it calls `{}`",
@@ -148,8 +192,10 @@ impl Node {
         trust_domain: &TrustDomain,
         servers: Vec<String>,
         state: Option<StateDir>,
+        mut tainted: Tainted,
         now: UnixTime,
     ) -> Result<Self, AgentError> {
+        tainted.note(&bundle);
         if bundle.trust_domain() != trust_domain {
             return Err(AgentError::Server(format!(
                 "the bundle of `{}`",
@@ -170,6 +216,7 @@ impl Node {
             trust: Arc::new(ArcSwap::from_pointee(trust)),
             state,
             times: Mutex::new(times),
+            tainted: Mutex::new(tainted),
         })
     }
 
@@ -193,7 +240,10 @@ impl Node {
     /// Verifies servers with `trust` from now on. Kept for the next start if it differs.
     pub(super) fn trust(&self, trust: &TrustView) -> Result<(), AgentError> {
         let sequence = |view: &TrustView| view.own_bundle().map(|b| b.sequence());
-        let is_news = sequence(&self.trust.load()) != sequence(trust);
+        let is_tainted = trust
+            .own_bundle()
+            .is_some_and(|bundle| self.tainted().note(bundle));
+        let is_news = is_tainted || sequence(&self.trust.load()) != sequence(trust);
         self.trust.store(Arc::new(trust.clone()));
         if is_news { self.keep() } else { Ok(()) }
     }
@@ -209,12 +259,21 @@ impl Node {
         }
     }
 
+    /// Whether another agent still lives from this identity, which hands it over.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.pen().is_awaited())
+    }
+
     pub(super) fn renew_at(&self) -> UnixTime {
         self.times().renew_at
     }
 
     pub(super) fn not_after(&self) -> UnixTime {
         self.times().not_after
+    }
+
+    fn tainted(&self) -> MutexGuard<'_, Tainted> {
+        self.tainted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn times(&self) -> Times {
@@ -234,13 +293,18 @@ impl Node {
             self.servers.clone(),
             chain,
             bundle,
+            &self.tainted().0,
         ))
     }
 }
 
-fn roots(bundle: &Bundle) -> Vec<[u8; 32]> {
-    let good = bundle.x509().iter().filter(|authority| !authority.tainted);
-    good.map(|authority| digest::sha256(&authority.certificate))
+fn roots(bundle: &Bundle, tainted: bool) -> Vec<[u8; 32]> {
+    let these = bundle
+        .x509()
+        .iter()
+        .filter(|authority| authority.tainted == tainted);
+    these
+        .map(|authority| digest::sha256(&authority.certificate))
         .collect()
 }
 
@@ -274,4 +338,101 @@ fn check(
     let not_after = verified.not_after;
     let renew_at = now + scatter(not_after.since(now) / 2);
     Ok((verified.id, Times { not_after, renew_at }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contact::Visit;
+    use super::*;
+    use signet_feed::bundle_to_proto;
+    use signet_testkit::START;
+    use signet_testkit::forge::Authority;
+    use signet_trust::X509Authority;
+
+    #[test]
+    fn a_root_that_was_tainted_is_no_anchor_after_it_left_the_bundle_and_after_a_start() {
+        let folder = tempfile::tempdir().expect("folder");
+        let state = StateDir::open(&folder.path().join("state")).expect("open");
+        let domain: TrustDomain = "a.test".parse().expect("domain");
+        let (stolen, good) = (Authority::root("a.test"), Authority::root("a.test"));
+        let bundle =
+            |sequence, x509| Bundle::new(domain.clone(), sequence, None, x509, Vec::new()).expect("bundle");
+        let authority = |root: &Authority, tainted| X509Authority {
+            certificate: root.certificate.clone(),
+            tainted,
+        };
+        let leaf = good.leaf("spiffe://a.test/signet/node/x");
+        state.keep_key(&leaf.key).expect("keep");
+        let svid = NodeSvid {
+            spiffe_id: "spiffe://a.test/signet/node/x".to_owned(),
+            chain: vec![leaf.certificate.to_vec().into()],
+            bundle: Some(bundle_to_proto(
+                &bundle(1, vec![authority(&stolen, false), authority(&good, false)]),
+                true,
+            )),
+            ..NodeSvid::default()
+        };
+        let key = Arc::new(leaf.key);
+        let node = Node::issued(
+            key,
+            svid,
+            &domain,
+            Vec::new(),
+            Some(state.clone()),
+            Tainted::default(),
+            START,
+        )
+        .expect("issued");
+        let hash = |root: &Authority| digest::sha256(&root.certificate);
+        let anchors = || vec![hash(&stolen), hash(&good)];
+        let follows = |sequence, x509| TrustView::new(domain.clone()).with_bundle(bundle(sequence, x509));
+        assert!(
+            Visit::comeback(&node.known(), anchors())
+                .roots()
+                .contains(&hash(&stolen))
+        );
+        node.trust(&follows(
+            2,
+            vec![authority(&stolen, true), authority(&good, false)],
+        ))
+        .expect("kept");
+        node.trust(&follows(3, vec![authority(&good, false)]))
+            .expect("kept");
+        let Some(Kept::Good(again)) = Node::kept(&state, START).expect("read") else {
+            panic!("the identity is good");
+        };
+        for known in [node.known(), again.known()] {
+            let visit = Visit::comeback(&known, anchors());
+            assert!(!visit.roots().contains(&hash(&stolen)));
+            assert!(visit.roots().contains(&hash(&good)));
+        }
+        // Whoever begins anew in this directory does not believe it either.
+        assert!(!Tainted::kept(Some(&state)).spares(&hash(&stolen)));
+    }
+
+    #[test]
+    fn of_more_than_may_be_the_oldest_is_forgotten() {
+        let mut tainted = Tainted(
+            (0..TAINTED_MAX)
+                .map(|n| [u8::try_from(n).expect("few"); 32])
+                .collect(),
+        );
+        let root = Authority::root("a.test");
+        let authority = X509Authority {
+            certificate: root.certificate.clone(),
+            tainted: true,
+        };
+        let bundle = Bundle::new(
+            "a.test".parse().expect("domain"),
+            1,
+            None,
+            vec![authority],
+            Vec::new(),
+        )
+        .expect("bundle");
+        assert!(tainted.note(&bundle) && !tainted.note(&bundle));
+        assert_eq!(tainted.0.len(), TAINTED_MAX);
+        assert!(tainted.spares(&[0; 32]) && !tainted.spares(&[1; 32]));
+        assert!(!tainted.spares(&digest::sha256(&root.certificate)));
+    }
 }

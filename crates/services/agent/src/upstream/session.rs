@@ -1,13 +1,15 @@
 //! One connection to one server: the stream of states, and the way to ask for signatures.
 
+use super::line::Line;
 use super::node::Node;
 use super::{Remote, SOFTWARE, State, denied, told};
 use crate::{AgentError, IssueError};
-use signet_feed::{Event, MESSAGE_BYTES_MAX, Replica, hello};
+use signet_feed::{Capability, Event, FeedError, MESSAGE_BYTES_MAX, Replica, hello_holding, resync};
 use signet_net::client::channel::{self, transport_cause};
 use signet_proto::agent::v1::agent_client::AgentClient;
 use signet_proto::agent::v1::sync_request::Message;
 use signet_proto::agent::v1::{Applied, RenewRequest, SyncRequest};
+use signet_time::UnixTime;
 use signet_tls::{ClientTls, PeerRule};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,10 +41,11 @@ pub(super) async fn run(
     server: &str,
     remote: &Remote,
     state: &State,
+    line: &Line,
     applied: watch::Receiver<Option<u64>>,
 ) -> (End, bool) {
     let mut served = false;
-    let end = follow(node, server, remote, state, applied, &mut served).await;
+    let end = follow(node, server, remote, state, line, applied, &mut served).await;
     if !matches!(end, End::Renewed) {
         // Whoever asks from now on is told at once, and not after a timeout.
         remote.close();
@@ -56,6 +59,7 @@ async fn follow(
     server: &str,
     remote: &Remote,
     state: &State,
+    line: &Line,
     mut applied: watch::Receiver<Option<u64>>,
     served: &mut bool,
 ) -> End {
@@ -71,8 +75,10 @@ async fn follow(
         Err(error) => return End::Broken(signet_fault::chain(&error)),
     };
     let (requests, outgoing) = mpsc::channel(REQUESTS_WAITING_MAX);
+    let held = state.held(&node.id);
+    let holds = held.as_ref().map(|held| held.cursor);
     let first = SyncRequest {
-        message: Some(Message::Hello(hello(SOFTWARE, clock.now()))),
+        message: Some(Message::Hello(hello_holding(SOFTWARE, holds, clock.now()))),
     };
     // The channel is new and has room.
     let _ = requests.try_send(first);
@@ -83,13 +89,23 @@ async fn follow(
         Ok(Err(status)) => return unopened(&status),
         Err(_) => return End::Broken("no answer in time".to_owned()),
     };
-    let mut replica = Replica::new(node.trust.load().own().clone());
+    let own = node.trust.load().own().clone();
+    let mut replica = match held {
+        Some(held) => Replica::resuming(own, held),
+        None => Replica::new(own),
+    };
+    let mut silence = Silence::new();
     let mut renewal = Renewal::new();
+    let mut skew = Skew::default();
     applied.mark_unchanged();
     loop {
-        let renew_in = renewal.due(node, clock.now());
+        let renew_in = if node.is_awaited() {
+            AWAITED_LOOK
+        } else {
+            renewal.due(node, clock.now())
+        };
         if renew_in.is_zero() {
-            match renew(node, &channel, state).await {
+            match renew(node, &channel, state, line).await {
                 Ok(()) => return End::Renewed,
                 Err(error) => {
                     warn!(%error, not_after = %node.not_after(), "cannot renew the node's identity");
@@ -108,8 +124,10 @@ async fn follow(
                 }
                 continue;
             }
+            () = silence.too_long() => return End::Broken("nothing heard from the server for three heartbeats".to_owned()),
             () = tokio::time::sleep(renew_in) => continue,
         };
+        silence.broken();
         let event = match message {
             Ok(Some(message)) => replica.read(&message, clock.now()),
             Ok(None) => return End::Broken("the server ended the stream".to_owned()),
@@ -117,17 +135,14 @@ async fn follow(
         };
         match event {
             Ok(Event::Hello(peer)) => {
-                let now = clock.now();
-                let skew = peer.now.since(now).max(now.since(peer.now));
-                state.series.skew.set(skew.as_secs_f64());
-                if skew > SKEW_MAX {
-                    warn!(
-                        skew_ms = skew.as_millis(),
-                        "this node's clock and the server's differ"
-                    );
+                if peer.capabilities.has(Capability::Heartbeat) {
+                    silence.expect(state.pace.heartbeat);
                 }
+                skew.measure(peer.now, state);
                 info!(%server, software = peer.software, "connected");
             }
+            // What there was before serves on.
+            Ok(Event::Piece) => {}
             Ok(Event::State(fresh)) => {
                 if let Err(error) = node.trust(&fresh.trust) {
                     warn!(%error, "cannot keep the bundle for the next start");
@@ -137,13 +152,103 @@ async fn follow(
                 *served = true;
                 remote.open(channel.clone());
                 state.series.connected.set(1);
-                state.sender.send_replace(Some(fresh));
+                state.link.up(server, node.id.as_str(), clock.now());
+                state.take(&node.id, fresh);
+            }
+            Ok(Event::Alive { interval, now }) => {
+                silence.expect(interval);
+                skew.measure(now, state);
+                if let Some(held) = replica.state() {
+                    state.take(&node.id, Arc::clone(held));
+                }
+            }
+            Ok(Event::Drift { held, told }) => {
+                state.drifted(held, told);
+                let Some(cursor) = replica.state().map(|held| held.cursor) else {
+                    continue;
+                };
+                // A server that does not read what is asked is one to leave.
+                if requests.try_send(resync(cursor)).is_err() {
+                    state.forget();
+                    return End::Broken("a state that drifted, and a server that does not listen".to_owned());
+                }
             }
             Ok(Event::GoingAway { reason, retry_after }) => {
                 info!(%server, reason, "the server goes away");
                 return End::GoingAway(retry_after);
             }
-            Err(error) => return End::Broken(error.to_string()),
+            Err(error) => {
+                if let FeedError::Digest { held, told } = &error {
+                    state.drifted(*held, *told);
+                }
+                // The next stream begins with a snapshot: news that did not fit may never do.
+                state.forget();
+                return End::Broken(signet_fault::chain(&error));
+            }
+        }
+    }
+}
+
+/// How far the two clocks are apart: told when they part, and when they are together again.
+#[derive(Default)]
+struct Skew {
+    is_told: bool,
+}
+
+impl Skew {
+    /// The server's clock shows `theirs`.
+    fn measure(&mut self, theirs: UnixTime, state: &State) {
+        let ours = state.clock.now();
+        let skew = theirs.since(ours).max(ours.since(theirs));
+        state.series.skew.set(skew.as_secs_f64());
+        let is_wide = skew > SKEW_MAX;
+        if is_wide && !self.is_told {
+            warn!(
+                skew_ms = skew.as_millis(),
+                %ours,
+                %theirs,
+                "this node's clock and the server's differ: what is issued may have expired here, or not yet begun; set \
+                 the one that is wrong"
+            );
+        } else if self.is_told && !is_wide {
+            info!(
+                skew_ms = skew.as_millis(),
+                "this node's clock and the server's are together again"
+            );
+        }
+        self.is_told = is_wide;
+    }
+}
+
+/// How long nothing was heard. Without heartbeats that says nothing.
+struct Silence {
+    interval: Option<Duration>,
+    since: tokio::time::Instant,
+}
+
+impl Silence {
+    fn new() -> Self {
+        Self {
+            interval: None,
+            since: tokio::time::Instant::now(),
+        }
+    }
+
+    /// Something was heard.
+    fn broken(&mut self) {
+        self.since = tokio::time::Instant::now();
+    }
+
+    /// Heartbeats come at least so often from now on.
+    fn expect(&mut self, interval: Duration) {
+        self.interval = Some(interval);
+    }
+
+    /// Returns once a server that is there would have said something.
+    async fn too_long(&self) {
+        match self.interval {
+            Some(interval) => tokio::time::sleep_until(self.since + interval * MISSED_MAX).await,
+            None => core::future::pending().await,
         }
     }
 }
@@ -166,10 +271,14 @@ fn unopened(status: &tonic::Status) -> End {
     }
 }
 
-async fn renew(node: &Node, channel: &Channel, state: &State) -> Result<(), AgentError> {
+async fn renew(node: &Node, channel: &Channel, state: &State, line: &Line) -> Result<(), AgentError> {
     let csr = signet_x509::make_csr(&node.key, Some(&node.id), &[]).map_err(AgentError::Certificate)?;
     let mut client = AgentClient::new(channel.clone());
-    let call = client.renew(RenewRequest { csr: csr.into() });
+    let step = line.step()?;
+    let call = client.renew(RenewRequest {
+        csr: csr.into(),
+        step: Some(step.clone()),
+    });
     let response = tokio::time::timeout(super::CALL_TIMEOUT, call)
         .await
         .map_err(|_| IssueError::Away("no answer in time".to_owned()))?
@@ -179,6 +288,7 @@ async fn renew(node: &Node, channel: &Channel, state: &State) -> Result<(), Agen
         .svid
         .ok_or_else(|| AgentError::Server("it sent no identity".to_owned()))?;
     node.renew(svid, state.clock.now())?;
+    line.answered(&step);
     info!(node = %node.id, not_after = %node.not_after(), "node identity renewed");
     Ok(())
 }
@@ -201,7 +311,7 @@ impl Renewal {
     }
 
     /// How long until then; zero if it is time. Looks at the clock again now and then, because it may be set.
-    fn due(&self, node: &Node, now: signet_time::UnixTime) -> Duration {
+    fn due(&self, node: &Node, now: UnixTime) -> Duration {
         let wait = self
             .not_before
             .map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
@@ -219,9 +329,13 @@ impl Renewal {
     }
 }
 
+/// So many heartbeats may be missing before the server is taken for dead.
+const MISSED_MAX: u32 = 3;
 /// Numbers of applied states that wait to be sent.
 const REQUESTS_WAITING_MAX: usize = 8;
 /// Beyond this, tokens and certificates that are fresh here are not yet valid there.
 const SKEW_MAX: Duration = Duration::from_secs(5);
 const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// How soon an agent that takes over looks whether it has.
+const AWAITED_LOOK: Duration = Duration::from_secs(1);
 const LOOK_MAX: Duration = Duration::from_secs(3600);

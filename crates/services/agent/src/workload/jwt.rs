@@ -1,9 +1,10 @@
 //! The two unary methods.
 
 use super::{Shared, caller};
-use crate::AgentError;
 use crate::identity::{Sight, unique_hint};
-use futures_util::future::try_join_all;
+use crate::metrics::Limit;
+use crate::{AgentError, IssueError};
+use futures_util::future::join_all;
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use signet_feed::FeedEntry;
 use signet_id::SpiffeId;
@@ -38,7 +39,10 @@ pub(super) async fn fetch(
     let tokens = entries.into_iter().map(|(entry, hint)| {
         let audience = &request.audience;
         async move {
-            let token = shared.identities.jwt(entry.id, audience).await?;
+            let token = shared
+                .identities
+                .jwt(entry, audience, || shared.place(peer, Limit::Signing))
+                .await?;
             Ok::<_, AgentError>(Jwtsvid {
                 spiffe_id: entry.spiffe_id.as_str().to_owned(),
                 svid: token.token.clone(),
@@ -46,9 +50,28 @@ pub(super) async fn fetch(
             })
         }
     });
-    Ok(JwtsvidResponse {
-        svids: try_join_all(tokens).await?,
-    })
+    // One call for more identities than its process may have signed at once is answered, a few at a time.
+    let signing_max = usize::try_from(shared.live.limits().process_signing_max.get()).unwrap_or(usize::MAX);
+    let mut tokens: Vec<_> = tokens.collect();
+    let (mut svids, mut refused) = (Vec::with_capacity(tokens.len()), None);
+    while !tokens.is_empty() {
+        let few = tokens.len().min(SIGNING_PER_CALL_MAX).min(signing_max);
+        for token in join_all(tokens.drain(..few)).await {
+            match token {
+                Ok(svid) => svids.push(svid),
+                // What the server refuses for one identity, as for that of an entry it has just dropped, withholds no
+                // other.
+                Err(error @ AgentError::Issue(IssueError::Refused { retry: false, .. })) => {
+                    refused = Some(error)
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    match refused {
+        Some(error) if svids.is_empty() => Err(error),
+        _ => Ok(JwtsvidResponse { svids }),
+    }
 }
 
 /// The identity that a request names; none where it names none, which means all.
@@ -90,8 +113,8 @@ pub(super) async fn validate(
 }
 
 async fn sight(shared: &Shared, peer: &Peer) -> Result<Arc<Sight>, AgentError> {
-    let caller = caller::of(shared, peer).await?;
-    let sight = caller.view.now();
+    let view = caller::of(shared, peer).await?;
+    let sight = view.now();
     if sight.entries.is_empty() {
         return Err(AgentError::NoIdentity);
     }
@@ -140,5 +163,7 @@ fn to_proto(value: serde_json::Value) -> Value {
 
 /// What is passed on of foreign domains' tokens (RFC 7519 §4.1): the rest means whatever its issuer likes.
 const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
+/// So that some calls of a process with many identities go on side by side.
+const SIGNING_PER_CALL_MAX: usize = 16;
 const AUDIENCES_MAX: usize = 16;
 const AUDIENCE_BYTES_MAX: usize = 512;

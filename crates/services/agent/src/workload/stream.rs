@@ -1,15 +1,15 @@
 use super::Shared;
-use super::caller::Caller;
+use super::body::Stepping;
+use super::caller;
+use super::limits::Place;
 use super::status::{judge, status};
 use crate::AgentError;
-use crate::identity::{One, Shown, Sight, Svid, SvidSight};
-use crate::metrics::{StreamKind, StreamLabels};
+use crate::identity::{Message, One, Shown, Sight, Svid, SvidSight, View, X509Svid};
+use crate::metrics::{Limit, Series, StreamKind, StreamLabels};
 use bytes::Bytes;
 use signet_id::SpiffeId;
 use signet_sys::Peer;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::watch;
 use tonic::Status;
 use tracing::info;
@@ -18,19 +18,27 @@ use tracing::info;
 pub(super) struct Watcher {
     kind: StreamKind,
     /// The one identity that was asked for; none: all of them.
-    id: Option<SpiffeId>,
-    sight: watch::Receiver<Arc<Sight>>,
+    id: Option<Box<SpiffeId>>,
     /// What was sent last: only what differs is sent.
-    sent: Option<Bytes>,
+    sent: Option<Message>,
+    /// From where on it is still to be sent.
+    rest: Option<usize>,
+    watched: Watched,
+}
+
+/// A caller with a stream open: what it sees, and that it is still who opened it.
+pub(crate) struct Watched {
+    kind: StreamKind,
+    sight: watch::Receiver<Arc<Sight>>,
     peer: Peer,
     shared: Arc<Shared>,
-    // Held so that the view lives, and is kept up to date, as long as this stream.
-    _caller: Arc<Caller>,
+    view: Arc<View>,
     _open: Open,
 }
 
 /// What happens next on a stream.
-pub(super) enum Step {
+pub(crate) enum Step {
+    /// A message, or a part of one that is sent in several.
     Message(Bytes),
     End(Status),
 }
@@ -40,57 +48,135 @@ impl Watcher {
         kind: StreamKind,
         id: Option<SpiffeId>,
         peer: Peer,
-        caller: Arc<Caller>,
+        view: Arc<View>,
+        shared: Arc<Shared>,
+    ) -> Result<Self, AgentError> {
+        Ok(Self {
+            kind,
+            id: id.map(Box::new),
+            sent: None,
+            rest: None,
+            watched: Watched::new(kind, peer, view, shared)?,
+        })
+    }
+
+    /// The next message or the end, once there is one. What is awaited stands in one piece of memory, since a node may have
+    /// thousands of these.
+    pub(super) fn stepping(self) -> Stepping {
+        Stepping::new(self.step())
+    }
+
+    /// A block and no function: those keep room for their arguments twice.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an asynchronous function takes more memory for as long as a stream waits"
+    )]
+    fn step(mut self) -> impl Future<Output = (Option<Stepping>, Step)> + Send {
+        async move {
+            let from = match self.rest {
+                Some(from) => from,
+                None => match self.next().await {
+                    Ok(message) => {
+                        self.sent = Some(message);
+                        0
+                    }
+                    Err(error) => return (None, self.watched.end(&error)),
+                },
+            };
+            let part = self.sent.as_ref().map(|sent| sent.part(from));
+            let (part, rest) = part.unwrap_or_default();
+            self.rest = rest;
+            (Some(self.stepping()), Step::Message(part))
+        }
+    }
+
+    async fn next(&mut self) -> Result<Message, AgentError> {
+        loop {
+            let shown = show(&self.watched.look(), self.kind, self.id.as_deref())?;
+            if let Some(message) = shown
+                && self.sent.as_ref().is_none_or(|sent| !sent.is_same(&message))
+            {
+                match self.sent {
+                    // A part of the call, in which the process was looked at; a push is not.
+                    None => self.watched.answers_caller()?,
+                    Some(_) => self.watched.still_same()?,
+                }
+                return Ok(message);
+            }
+            self.watched.stirred().await?;
+        }
+    }
+}
+
+impl Watched {
+    pub(crate) fn new(
+        kind: StreamKind,
+        peer: Peer,
+        view: Arc<View>,
         shared: Arc<Shared>,
     ) -> Result<Self, AgentError> {
         let open = Open::new(&shared, kind, &peer)?;
         Ok(Self {
             kind,
-            id,
-            sight: caller.view.subscribe(),
-            sent: None,
+            sight: view.subscribe(),
             peer,
             shared,
-            _caller: caller,
+            // Held so that the view lives, and is kept up to date, as long as this stream.
+            view,
             _open: open,
         })
     }
 
-    /// Waits for the next message or the end.
-    pub(super) async fn step(mut self) -> (Option<Self>, Step) {
-        match self.next().await {
-            Ok(message) => {
-                self.sent = Some(message.clone());
-                (Some(self), Step::Message(message))
+    /// What is to be seen now.
+    pub(crate) fn look(&mut self) -> Arc<Sight> {
+        Arc::clone(&self.sight.borrow_and_update())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.peer.pid()
+    }
+
+    pub(crate) fn series(&self) -> &Series {
+        &self.shared.series
+    }
+
+    /// Has X.509-SVIDs made for this caller from now on.
+    pub(crate) fn want_x509(&self) {
+        self.shared.identities.want::<X509Svid>(&self.view);
+    }
+
+    /// Before anything is sent: it goes to the process that connected and to no other.
+    pub(crate) fn still_same(&self) -> Result<(), AgentError> {
+        self.peer.still_same().map_err(changed)
+    }
+
+    /// The same before the answer to a call: what the process was a moment ago, when it called, is enough.
+    fn answers_caller(&self) -> Result<(), AgentError> {
+        caller::still_same(&self.shared, &self.peer)
+    }
+
+    /// Waits until there may be something else to see.
+    ///
+    /// # Errors
+    /// The reason to end the stream.
+    pub(crate) async fn stirred(&mut self) -> Result<(), AgentError> {
+        tokio::select! {
+            biased;
+            () = self.shared.shutdown.cancelled() => Err(AgentError::Draining),
+            ended = self.peer.exited() => {
+                ended?;
+                Err(changed(signet_sys::PeerChanged::Ended))
             }
-            Err(error) => {
-                self.shared.series.refused(judge(&error).1);
-                info!(pid = self.peer.pid(), stream = self.kind.as_str(), %error, "stream ends");
-                (None, Step::End(status(&error)))
-            }
+            changed = self.sight.changed() => changed.map_err(|_| AgentError::Draining),
+            () = tokio::time::sleep(self.shared.pace.recheck) => self.peer.still_same().map_err(changed),
         }
     }
 
-    async fn next(&mut self) -> Result<Bytes, AgentError> {
-        loop {
-            let shown = show(&self.sight.borrow_and_update(), self.kind, self.id.as_ref())?;
-            if let Some(message) = shown
-                && self.sent.as_ref().is_none_or(|sent| !same(sent, &message))
-            {
-                self.peer.still_same().map_err(changed)?;
-                return Ok(message);
-            }
-            tokio::select! {
-                biased;
-                () = self.shared.shutdown.cancelled() => return Err(AgentError::Draining),
-                ended = self.peer.exited() => {
-                    ended?;
-                    return Err(changed(signet_sys::PeerChanged::Ended));
-                }
-                changed = self.sight.changed() => changed.map_err(|_| AgentError::Draining)?,
-                () = tokio::time::sleep(self.shared.pace.recheck) => self.peer.still_same().map_err(changed)?,
-            }
-        }
+    /// Ends the stream for a reason.
+    pub(crate) fn end(&self, error: &AgentError) -> Step {
+        self.shared.series.refused(self.kind.surface(), judge(error).1);
+        info!(pid = self.peer.pid(), stream = self.kind.as_str(), %error, "stream ends");
+        Step::End(status(error))
     }
 }
 
@@ -99,16 +185,19 @@ pub(super) fn show(
     sight: &Sight,
     kind: StreamKind,
     id: Option<&SpiffeId>,
-) -> Result<Option<Bytes>, AgentError> {
+) -> Result<Option<Message>, AgentError> {
+    let whole = |message: &Bytes| Ok(Some(Message::Whole(message.clone())));
     if sight.entries.is_empty() {
         return Err(AgentError::NoIdentity);
     }
     match kind {
-        StreamKind::X509Bundles => Ok(Some(sight.bundles.x509.clone())),
-        StreamKind::JwtBundles => Ok(Some(sight.bundles.jwt.clone())),
-        StreamKind::WitBundles => Ok(Some(sight.bundles.wit.clone())),
+        StreamKind::X509Bundles => whole(&sight.bundles.x509),
+        StreamKind::JwtBundles => whole(&sight.bundles.jwt),
+        StreamKind::WitBundles => whole(&sight.bundles.wit),
         StreamKind::X509Svid => svids(sight, &sight.x509, id),
         StreamKind::WitSvid => svids(sight, &sight.wit, id),
+        // Those have requests of their own, and are not shown here.
+        StreamKind::Secrets => Err(AgentError::Unimplemented),
     }
 }
 
@@ -116,7 +205,7 @@ fn svids<S: Svid>(
     sight: &Sight,
     svids: &SvidSight<S>,
     id: Option<&SpiffeId>,
-) -> Result<Option<Bytes>, AgentError> {
+) -> Result<Option<Message>, AgentError> {
     if let Some(id) = id.filter(|id| sight.entries.iter().all(|entry| entry.spiffe_id != **id)) {
         return Err(AgentError::NotEntitled(id.to_string()));
     }
@@ -134,67 +223,8 @@ fn svids<S: Svid>(
     }
 }
 
-/// Messages are shared, so the same message is most often the same memory.
-fn same(one: &Bytes, other: &Bytes) -> bool {
-    let is_shared = core::ptr::eq(one.as_ptr(), other.as_ptr()) && one.len() == other.len();
-    is_shared || one == other
-}
-
 fn changed(changed: signet_sys::PeerChanged) -> AgentError {
     AgentError::Peer(changed.into())
-}
-
-/// Counts open streams, all together and by process.
-#[derive(Clone, Default)]
-pub(super) struct Streams(Arc<Mutex<Counts>>);
-
-#[derive(Default)]
-struct Counts {
-    all: usize,
-    by_process: HashMap<Process, usize>,
-}
-
-/// Number and start time: a process, even when its number is used again.
-type Process = (u32, u64);
-
-/// One open stream's place; dropping gives it back.
-struct Place {
-    streams: Streams,
-    process: Process,
-}
-
-impl Streams {
-    /// A place, if there is one for this process.
-    fn take(&self, process: Process) -> Result<Place, AgentError> {
-        let mut counts = self.lock();
-        let of_process = counts.by_process.get(&process).copied().unwrap_or(0);
-        if counts.all >= STREAMS_MAX || of_process >= STREAMS_PER_PROCESS_MAX {
-            return Err(AgentError::Busy);
-        }
-        counts.all += 1;
-        *counts.by_process.entry(process).or_default() += 1;
-        Ok(Place {
-            streams: self.clone(),
-            process,
-        })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.streams.lock();
-        counts.all = counts.all.saturating_sub(1);
-        if let Entry::Occupied(mut of_process) = counts.by_process.entry(self.process) {
-            *of_process.get_mut() -= 1;
-            if *of_process.get() == 0 {
-                of_process.remove();
-            }
-        }
-    }
 }
 
 /// An open stream, counted.
@@ -206,7 +236,7 @@ struct Open {
 
 impl Open {
     fn new(shared: &Arc<Shared>, kind: StreamKind, peer: &Peer) -> Result<Self, AgentError> {
-        let place = shared.streams.take((peer.pid(), peer.start_time()))?;
+        let place = shared.place(peer, Limit::Streams)?;
         let labels = StreamLabels { kind };
         shared.series.streams.get_or_create(&labels).inc();
         Ok(Self {
@@ -223,48 +253,22 @@ impl Drop for Open {
     }
 }
 
-/// About 25 KiB each where each has its own connection.
-const STREAMS_MAX: usize = 65_536;
-/// One process needs five. More than this is a leak, and must not take the others' places.
-const STREAMS_PER_PROCESS_MAX: usize = 4096;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn spiffe_11_one_process_cannot_take_the_streams_of_all() {
-        let streams = Streams::default();
-        let mut greedy: Vec<_> = (0..STREAMS_PER_PROCESS_MAX)
-            .map(|_| streams.take((1, 1)).expect("place"))
-            .collect();
-        assert!(matches!(streams.take((1, 1)), Err(AgentError::Busy)));
-        assert_eq!(
-            judge(&AgentError::Busy).0,
-            tonic::Code::Unavailable,
-            "load is shed as the standard says"
-        );
-        // The same number, another process; and another number.
-        let others = [
-            streams.take((1, 2)).expect("place"),
-            streams.take((2, 1)).expect("place"),
-        ];
-        greedy.pop();
-        streams.take((1, 1)).expect("given back");
-        drop((greedy, others));
-        let counts = streams.lock();
-        assert_eq!((counts.all, counts.by_process.len()), (0, 0));
+    fn of<A, F>(_: fn(A) -> F) -> usize {
+        size_of::<F>()
     }
 
+    /// Each open stream holds one of these for as long as it is open.
     #[test]
-    fn all_streams_together_are_bounded() {
-        let streams = Streams::default();
-        let processes = u32::try_from(STREAMS_MAX / STREAMS_PER_PROCESS_MAX).expect("few");
-        let taken: Vec<_> = (0..processes)
-            .flat_map(|pid| core::iter::repeat_n(pid, STREAMS_PER_PROCESS_MAX))
-            .map(|pid| streams.take((pid, 1)).expect("place"))
-            .collect();
-        assert!(matches!(streams.take((processes, 1)), Err(AgentError::Busy)));
-        drop(taken);
+    fn what_a_stream_waits_with_stays_small() {
+        let (step, next, stirred) = (of(Watcher::step), of(Watcher::next), of(Watched::stirred));
+        let state = size_of::<Watcher>();
+        assert!(
+            step <= 800,
+            "{step} B, of them {state} B of state, {next} B of a loop, {stirred} B of waiting"
+        );
     }
 }

@@ -11,7 +11,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 /// A channel over the connection that another process opened.
-async fn inherit(giver: &mut Giver) -> Channel {
+pub(crate) async fn inherit(giver: &mut Giver) -> Channel {
     let stream = std::os::unix::net::UnixStream::from(giver.connection.take().expect("connection"));
     stream.set_nonblocking(true).expect("nonblocking");
     let stream = Arc::new(Mutex::new(Some(
@@ -31,14 +31,14 @@ async fn inherit(giver: &mut Giver) -> Channel {
 }
 
 /// The connection is accepted and its process was looked at once this returns: a refusal comes over it.
-async fn await_accepted(channel: &Channel) {
+pub(crate) async fn await_accepted(channel: &Channel) {
     let status = raw_call(channel.clone(), "/SpiffeWorkloadAPI/FetchX509SVID", &[])
         .await
         .expect_err("refused");
     assert_eq!(status.code(), Code::InvalidArgument);
 }
 
-async fn await_exec(giver: &Giver) {
+pub(crate) async fn await_exec(giver: &Giver) {
     let own = std::env::current_exe().expect("own path");
     while giver.executes().is_none_or(|exe| exe == own) {
         tokio::task::yield_now().await;
@@ -56,7 +56,7 @@ async fn denied(client: &mut Client) {
     assert_eq!(status.code(), Code::PermissionDenied, "{status}");
 }
 
-fn quick() -> Pace {
+pub(crate) fn quick() -> Pace {
     Pace {
         recheck: Duration::from_millis(10),
         ..Pace::default()

@@ -184,17 +184,21 @@ async fn spiffe_12_reflection_names_the_api_and_finds_its_description() {
     };
     let names: Vec<_> = list.service.iter().map(|s| s.name.as_str()).collect();
     assert!(names.contains(&"SpiffeWorkloadAPI"), "{names:?}");
-    let symbol = MessageRequest::FileContainingSymbol("SpiffeWorkloadAPI".to_owned());
-    let file = client.server_reflection_info(ask(symbol)).await.expect("call");
-    let file = first(file)
-        .await
-        .expect("answer")
-        .message_response
-        .expect("message");
-    let MessageResponse::FileDescriptorResponse(file) = file else {
-        panic!("{file:?}")
-    };
-    assert!(!file.file_descriptor_proto.is_empty());
+    let secrets = "envoy.service.secret.v3.SecretDiscoveryService";
+    assert!(names.contains(&secrets), "{names:?}");
+    for service in ["SpiffeWorkloadAPI", secrets] {
+        let symbol = MessageRequest::FileContainingSymbol(service.to_owned());
+        let file = client.server_reflection_info(ask(symbol)).await.expect("call");
+        let file = first(file)
+            .await
+            .expect("answer")
+            .message_response
+            .expect("message");
+        let MessageResponse::FileDescriptorResponse(file) = file else {
+            panic!("{file:?}")
+        };
+        assert!(!file.file_descriptor_proto.is_empty());
+    }
 
     use tonic_reflection::pb::v1alpha;
     let mut older = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);

@@ -7,11 +7,13 @@ use signet_proto::workload::{
     JwtBundlesRequest, JwtsvidRequest, JwtsvidResponse, ValidateJwtsvidRequest, ValidateJwtsvidResponse,
 };
 use signet_testkit::START;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 use tonic::{Code, Status};
 
-async fn fetch(client: &mut Client, audience: &[&str], id: &str) -> Result<JwtsvidResponse, Status> {
+pub(crate) async fn fetch(
+    client: &mut Client,
+    audience: &[&str],
+    id: &str,
+) -> Result<JwtsvidResponse, Status> {
     let audience = audience.iter().map(|&a| a.to_owned()).collect();
     client
         .fetch_jwtsvid(JwtsvidRequest {
@@ -94,6 +96,26 @@ async fn spiffe_22_all_identities_or_exactly_the_one_that_was_asked_for() {
             .expect("one"),
     );
     assert_eq!(one, [of("/b", "second")]);
+}
+
+#[tokio::test]
+async fn spiffe_22_a_token_that_is_refused_withholds_no_other() {
+    let world = World::with(vec![entry(1, "/a"), entry(2, "/b")]).await;
+    let mut client = world.client().await;
+    // The server has dropped the entries, and the agent has not heard of it yet.
+    world.server.set_entries(&[std::sync::Arc::new(entry(2, "/b"))]);
+    let all = fetch(&mut client, &["x"], "").await.expect("the other one");
+    let ids: Vec<_> = all.svids.iter().map(|svid| svid.spiffe_id.as_str()).collect();
+    assert_eq!(ids, ["spiffe://a.test/b"]);
+    let one = fetch(&mut client, &["x"], "spiffe://a.test/a").await;
+    assert_eq!(one.expect_err("dropped").code(), Code::PermissionDenied);
+    world.server.set_entries(&[]);
+    let none = fetch(&mut client, &["y"], "").await;
+    assert_eq!(none.expect_err("all dropped").code(), Code::PermissionDenied);
+    // What cannot be had for the moment is no refusal: the call may succeed soon, with all of them.
+    world.server.away.send_replace(true);
+    let away = fetch(&mut client, &["x"], "").await;
+    assert_eq!(away.expect_err("away").code(), Code::Unavailable);
 }
 
 #[tokio::test]
@@ -360,126 +382,4 @@ async fn spiffe_24_claims_of_foreign_domains_are_filtered_unless_allowed() {
         ["aud", "exp", "iat", "role", "sub"],
         "one's own domain says what it likes"
     );
-}
-
-#[tokio::test]
-async fn tokens_are_cached_until_half_of_their_life() {
-    let world = World::with(vec![entry(1, "/a")]).await;
-    let mut client = world.client().await;
-    let issued = || world.server.jwt_issued.load(Ordering::SeqCst);
-    let first = fetch(&mut client, &["one", "two"], "").await.expect("first");
-    let again = fetch(&mut world.client().await, &["two", "one"], "")
-        .await
-        .expect("from memory");
-    assert_eq!(
-        (first, issued()),
-        (again, 1),
-        "in whichever order the audiences are named"
-    );
-    fetch(&mut client, &["one"], "").await.expect("another set");
-    assert_eq!(issued(), 2);
-    world.pass(Duration::from_secs(300 / 2 + 16));
-    fetch(&mut client, &["one", "two"], "").await.expect("renewed");
-    assert_eq!(issued(), 3);
-}
-
-#[tokio::test]
-async fn callers_that_ask_at_once_share_one_signature() {
-    let world = World::with(vec![entry(1, "/a")]).await;
-    let client = world.client().await;
-    let tasks: Vec<_> = (0..64)
-        .map(|_| {
-            let mut client = client.clone();
-            tokio::spawn(async move { fetch(&mut client, &["b"], "").await.expect("fetch") })
-        })
-        .collect();
-    let mut tokens = std::collections::HashSet::new();
-    for task in tasks {
-        tokens.insert(task.await.expect("join").svids.remove(0).svid);
-    }
-    assert_eq!(tokens.len(), 1);
-    assert_eq!(world.server.jwt_issued.load(Ordering::SeqCst), 1);
-}
-
-#[tokio::test]
-async fn a_server_that_is_away_is_covered_by_the_cache_until_the_token_ends() {
-    let world = World::with(vec![entry(1, "/a")]).await;
-    let mut client = world.client().await;
-    let first = fetch(&mut client, &["b"], "").await.expect("first");
-    world.server.away.send_replace(true);
-    assert_eq!(
-        fetch(&mut client, &["c"], "")
-            .await
-            .expect_err("not in memory")
-            .code(),
-        Code::Unavailable
-    );
-    world.pass(Duration::from_secs(299));
-    assert_eq!(
-        fetch(&mut client, &["b"], "").await.expect("past half its life"),
-        first
-    );
-    world.pass(Duration::from_secs(1));
-    assert_eq!(
-        fetch(&mut client, &["b"], "").await.expect_err("ended").code(),
-        Code::Unavailable
-    );
-    world.server.away.send_replace(false);
-    assert_ne!(fetch(&mut client, &["b"], "").await.expect("back"), first);
-}
-
-#[tokio::test]
-async fn a_refusal_by_the_server_is_handed_on_and_beats_the_cache() {
-    let world = World::with(vec![entry(1, "/a")]).await;
-    let mut client = world.client().await;
-    fetch(&mut client, &["b"], "").await.expect("first");
-    world.pass(Duration::from_secs(166));
-    let refusal = signet_proto::agent::v1::Refusal {
-        code: "SGAU001".to_owned(),
-        message: "audience is a resource".to_owned(),
-        retry: false,
-    };
-    *world.server.refusal.lock().expect("lock") = Some(refusal);
-    let status = fetch(&mut client, &["b"], "").await.expect_err("refused");
-    assert_eq!(status.code(), Code::PermissionDenied);
-    assert!(status.message().contains("SGAU001"), "{status}");
-}
-
-#[tokio::test]
-async fn tokens_are_forgotten_with_their_entry_and_with_the_key_that_signed_them() {
-    let mut world = World::with(vec![entry(1, "/a")]).await;
-    let mut client = world.client().await;
-    let first = fetch(&mut client, &["b"], "").await.expect("first");
-    // The entry changes.
-    let mut changed = entry(1, "/a");
-    changed.seq = 2;
-    changed.jwt_ttl = Duration::from_secs(60);
-    world.publish(vec![changed]).await;
-    let second = fetch(&mut client, &["b"], "").await.expect("second");
-    assert_ne!(first, second);
-    // Another key comes: what was signed stands.
-    let (ours, coming) = (world.server.domain.jwt_authority(), Domain::new(DOMAIN));
-    let mut next = coming.jwt_authority();
-    next.kid = "other".to_owned();
-    let params = signet_jose::JwkParams {
-        kid: Some("other".to_owned()),
-        alg: None,
-        use_: Some("jwt-svid".to_owned()),
-    };
-    next.jwk = signet_jose::Jwk::from_public_key(coming.jwt.public_key(), params).expect("jwk");
-    let roots = vec![world.server.domain.x509_authority()];
-    let bundle = world
-        .server
-        .domain
-        .bundle_of(roots.clone(), vec![ours.clone(), next.clone()]);
-    world.set_own_bundle(bundle).await;
-    assert_eq!(fetch(&mut client, &["b"], "").await.expect("third"), second);
-    // The key that signed is tainted: nobody would take the token any more.
-    let tainted = signet_trust::JwtAuthority {
-        tainted: true,
-        ..ours
-    };
-    let bundle = world.server.domain.bundle_of(roots, vec![tainted, next]);
-    world.set_own_bundle(bundle).await;
-    assert_ne!(fetch(&mut client, &["b"], "").await.expect("fourth"), second);
 }

@@ -8,17 +8,28 @@
     reason = "a test that cannot go on says so"
 )]
 
+mod away;
 mod callers;
+mod clock;
+mod deltas;
 mod endpoint;
+mod handover;
 mod helper;
 mod jwt;
+mod limits;
+mod news;
 mod reload;
 mod renewal;
+mod resets;
+mod sds;
 mod site;
 mod streams;
 mod svids;
 mod systemd;
+mod templates;
+mod tokens;
 mod upstream;
+mod why;
 mod wit;
 mod world;
 mod x509pop;

@@ -176,10 +176,15 @@ async fn an_agent_that_stops_takes_nothing_over() {
     let shutdown = CancellationToken::new();
     let clock = Arc::new(site.control.clock.clone());
     let pace = signet_agent::Pace::default();
-    let handle =
-        signet_agent::Agent::start(site.settings(), Some(&site.join()), clock, pace, shutdown.clone())
-            .await
-            .expect("start");
+    let handle = signet_agent::Agent::start(signet_agent::Launch {
+        settings: site.settings(),
+        join: Some(&site.join()),
+        clock,
+        pace,
+        shutdown: shutdown.clone(),
+    })
+    .await
+    .expect("start");
     let reloader = handle.reloader();
     assert_eq!(
         reloader.take_over(site.settings()).map(|c| c.is_empty()),

@@ -2,19 +2,20 @@
 
 use crate::world::{DOMAIN, Domain, Server, entry};
 use arc_swap::ArcSwap;
-use signet_agent::{Agent, AgentError, AgentSettings, Handle, Issuer as _, Pace};
+use signet_agent::{Agent, AgentError, AgentSettings, Handle, Issuer as _, Launch, Pace};
 use signet_api::JoinString;
 use signet_check::machine::{Binding, MachineTrust, split};
-use signet_crypto::{PublicKey, Secret, digest};
+use signet_crypto::{PublicKey, Secret, SetHash, digest};
 use signet_fault::Coded as _;
 use signet_feed::{FeedCursor, FeedEntry, PeerHello, Producer, bundle_to_proto, hello};
 use signet_net::{CancellationToken, Limits, TcpServer};
 use signet_proto::agent::v1::agent_server::{Agent as Protocol, AgentServer};
 use signet_proto::agent::v1::attest_request::Evidence;
 use signet_proto::agent::v1::sync_request::Message;
+use signet_proto::agent::v1::sync_response::Message as Said;
 use signet_proto::agent::v1::{
     AttestRequest, AttestResponse, IssueRequest, IssueResponse, KnownNode, NodeSvid, RenewRequest,
-    RenewResponse, SyncRequest, SyncResponse, X509Pop,
+    RenewResponse, RenewalStep, SyncRequest, SyncResponse, X509Pop,
 };
 use signet_settings::ListenAddress;
 use signet_testkit::ManualClock;
@@ -60,7 +61,28 @@ pub(crate) struct Control {
     /// How many wanted to, and were not let.
     pub(crate) turned_away: AtomicUsize,
     pub(crate) renewed: AtomicUsize,
+    /// What those who joined, came back and renewed said that they go on from.
+    pub(crate) steps: Mutex<Vec<RenewalStep>>,
     pub(crate) applied: watch::Sender<u64>,
+    /// The places that the agents of all streams named.
+    pub(crate) held: watch::Sender<Vec<Option<u64>>>,
+    /// What goes wrong next.
+    pub(crate) mishap: Mutex<Option<Mishap>>,
+    /// How many mishaps have come about.
+    pub(crate) mishaps: watch::Sender<usize>,
+    /// How many snapshots were asked for.
+    pub(crate) resynced: watch::Sender<usize>,
+}
+
+/// What goes wrong with the next state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    /// The server sends the first piece of a snapshot, and no more.
+    Cut,
+    /// After a heartbeat it says nothing more.
+    Silence,
+    /// Its digest is not that of what it sent.
+    Drift,
 }
 
 impl Control {
@@ -151,6 +173,8 @@ impl Protocol for Service {
         };
         let binding = binding(&request);
         let request = request.into_inner();
+        let step = request.step.clone().expect("an agent of today says it");
+        self.0.steps.lock().expect("lock").push(step);
         let csr = Csr::parse(&request.csr).map_err(|e| Status::invalid_argument(e.to_string()))?;
         let token = match request.evidence {
             Some(Evidence::JoinToken(token)) => token,
@@ -185,7 +209,10 @@ impl Protocol for Service {
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
         assert!(shown(&request).spiffe_id().is_some());
         *self.0.node_ttl.lock().expect("lock") = Duration::from_secs(3600);
-        let svid = self.0.node(&request.into_inner().csr);
+        let request = request.into_inner();
+        let svid = self.0.node(&request.csr);
+        let step = request.step.expect("an agent of today says it");
+        self.0.steps.lock().expect("lock").push(step);
         self.0.renewed.fetch_add(1, Ordering::SeqCst);
         Ok(Response::new(RenewResponse { svid: Some(svid) }))
     }
@@ -209,7 +236,11 @@ impl Protocol for Service {
             let Some(Message::Hello(hello)) = first.message else {
                 panic!("{first:?}");
             };
-            let theirs = PeerHello::read(&hello).expect("hello").capabilities;
+            let peer = PeerHello::read(&hello).expect("hello");
+            control
+                .held
+                .send_modify(|held| held.push(peer.holds.map(|cursor| cursor.seq)));
+            let theirs = peer.capabilities;
             let producer = Producer::new(DOMAIN.parse().expect("domain"), "fake", "https://a.test");
             let now = control.clock.now();
             let _ = sender.send(Ok(producer.hello(now))).await;
@@ -231,16 +262,44 @@ impl Protocol for Service {
                 let mut bundles = vec![Arc::new(control.server.domain.bundle())];
                 let foreign = control.foreign.lock().expect("lock").clone();
                 bundles.extend(foreign.into_iter().map(Arc::new));
-                let snapshot =
-                    producer.snapshot(cursor, &bundles, list.iter().map(|e| FeedEntry::clone(e)), theirs);
-                if sender.send(Ok(snapshot)).await.is_err() {
-                    return;
+                let mishap = control.mishap.lock().expect("lock").take();
+                let list: Vec<_> = list.iter().map(|e| FeedEntry::clone(e)).collect();
+                let beat = |digest| producer.heartbeat(cursor, digest, SILENCE, now);
+                let messages = match mishap {
+                    Some(Mishap::Cut) => {
+                        let pieces = producer.chunks(cursor, &bundles, list, theirs);
+                        pieces.map(without_end).take(1).collect()
+                    }
+                    Some(Mishap::Silence) => {
+                        vec![producer.snapshot(cursor, &bundles, list, theirs), beat(None)]
+                    }
+                    Some(Mishap::Drift) => {
+                        let other = SetHash::told(&[7; 32], 77);
+                        let beat = producer.heartbeat(cursor, Some(&other), Duration::from_secs(20), now);
+                        vec![producer.snapshot(cursor, &bundles, list, theirs), beat]
+                    }
+                    None => vec![producer.snapshot(cursor, &bundles, list, theirs)],
+                };
+                for message in messages {
+                    if sender.send(Ok(message)).await.is_err() {
+                        return;
+                    }
+                }
+                if mishap.is_some() {
+                    control.mishaps.send_modify(|count| *count += 1);
+                }
+                if matches!(mishap, Some(Mishap::Cut | Mishap::Silence)) {
+                    return sender.closed().await;
                 }
                 loop {
                     tokio::select! {
                         message = incoming.message() => match message {
                             Ok(Some(SyncRequest { message: Some(Message::Applied(applied)) })) => {
                                 control.applied.send_replace(applied.seq);
+                            }
+                            Ok(Some(SyncRequest { message: Some(Message::Resync(_)) })) => {
+                                control.resynced.send_modify(|count| *count += 1);
+                                break;
                             }
                             Ok(Some(_)) => {}
                             Ok(None) | Err(_) => return,
@@ -264,6 +323,17 @@ impl Protocol for Service {
     }
 }
 
+/// How often a server that falls silent said that it would speak.
+const SILENCE: Duration = Duration::from_millis(20);
+
+/// The piece as if others followed it.
+fn without_end(mut piece: SyncResponse) -> SyncResponse {
+    if let Some(Said::Chunk(chunk)) = &mut piece.message {
+        chunk.end = None;
+    }
+    piece
+}
+
 /// A server that can be started and stopped at one address.
 pub(crate) struct Site {
     pub(crate) control: Arc<Control>,
@@ -276,6 +346,11 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn new(entries: Vec<FeedEntry>) -> Self {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), entries).await
+    }
+
+    /// Another server of the same trust domain, with a root of its own.
+    pub(crate) async fn at(address: SocketAddr, entries: Vec<FeedEntry>) -> Self {
         let clock = ManualClock::default();
         let control = Arc::new(Control {
             server: Arc::new(Server::new(Domain::new(DOMAIN), clock.clone())),
@@ -291,11 +366,16 @@ impl Site {
             returned: AtomicUsize::new(0),
             turned_away: AtomicUsize::new(0),
             renewed: AtomicUsize::new(0),
+            steps: Mutex::default(),
             applied: watch::channel(0).0,
+            held: watch::Sender::default(),
+            mishap: Mutex::default(),
+            mishaps: watch::Sender::default(),
+            resynced: watch::Sender::default(),
         });
         let mut site = Self {
             control,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address,
             identity: Arc::new(LiveIdentity::none()),
             running: None,
             folder: tempfile::tempdir().expect("folder"),
@@ -412,6 +492,13 @@ impl Site {
             ..Pace::default()
         };
         let clock = Arc::new(self.control.clock.clone());
-        Agent::start(settings, join, clock, pace, CancellationToken::new()).await
+        Agent::start(Launch {
+            settings,
+            join,
+            clock,
+            pace,
+            shutdown: CancellationToken::new(),
+        })
+        .await
     }
 }

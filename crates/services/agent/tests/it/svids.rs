@@ -197,7 +197,7 @@ async fn a_malformed_request_is_refused_and_unknown_fields_are_not() {
     request
         .metadata_mut()
         .insert("workload.spiffe.io", "true".parse().expect("value"));
-    let codec = tonic_prost::ProstCodec::<_, signet_proto::workload::X509svidResponse>::default();
+    let codec = signet_proto::codec::Small::<_, signet_proto::workload::X509svidResponse>::default();
     let path = http::uri::PathAndQuery::from_static("/SpiffeWorkloadAPI/FetchX509SVID");
     let stream = grpc.server_streaming(request, path, codec).await.expect("open");
     first(stream).await.expect("first");

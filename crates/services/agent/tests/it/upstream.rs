@@ -2,7 +2,7 @@
 
 use crate::site::{Site, TOKEN};
 use crate::world::{Client, channel, client, entry, first, ids, next};
-use signet_agent::{Agent, AgentError, AgentSettings, Handle, Pace};
+use signet_agent::{Agent, AgentError, AgentSettings, Handle, Launch, Pace};
 use signet_crypto::{KeyKind, LocalKey};
 use signet_fault::Coded as _;
 use signet_net::CancellationToken;
@@ -26,7 +26,7 @@ pub(crate) async fn fetched(handle: &Handle) -> Result<Vec<String>, Status> {
 }
 
 /// `GET path` from the metrics port.
-async fn get(handle: &Handle, path: &str) -> (u16, String) {
+pub(crate) async fn get(handle: &Handle, path: &str) -> (u16, String) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let address = handle.metrics_address().expect("served");
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("connect");
@@ -240,6 +240,41 @@ async fn a_server_that_goes_and_comes_back_is_found_again() {
     );
 }
 
+/// Whoever can cut connections and answer in the server's place must not be able to end agents and what they serve.
+#[tokio::test]
+async fn a_stranger_in_the_servers_place_takes_nothing_from_a_node_that_could_join_anew() {
+    let mut site = Site::new(vec![entry(1, "/a")]).await;
+    let handle = site
+        .agent(site.settings(), Some(&site.join()))
+        .await
+        .expect("start");
+    handle.ready().await.expect("ready");
+    fetched(&handle).await.expect("from now on in memory");
+    let mut link = handle.link();
+    site.stop().await;
+    let mut stranger = Site::at(site.address, vec![entry(2, "/evil")]).await;
+    for _ in 0..3 {
+        let told = link.wait_for(|link| link.reason.contains("root")).await;
+        drop(told.expect("the agent goes on"));
+        link.mark_unchanged();
+        link.changed().await.expect("the agent goes on");
+    }
+    assert_eq!(
+        fetched(&handle).await.expect("from memory"),
+        ["spiffe://a.test/a"]
+    );
+    assert_eq!(stranger.control.attested.load(Ordering::SeqCst), 0);
+    stranger.stop().await;
+    site.control
+        .entries
+        .send_replace(vec![entry(1, "/a"), entry(2, "/b")]);
+    site.start().await;
+    while fetched(&handle).await.expect("served all the time").len() != 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(site.control.attested.load(Ordering::SeqCst), 1);
+}
+
 #[tokio::test]
 async fn a_node_that_was_evicted_joins_anew_if_it_has_a_join_string() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
@@ -281,7 +316,7 @@ async fn a_node_whose_eviction_took_its_token_says_that_it_needs_a_new_join_stri
 }
 
 /// The settings of an agent that was started on the same state directory before.
-fn again(site: &Site) -> AgentSettings {
+pub(crate) fn again(site: &Site) -> AgentSettings {
     let mut settings = site.kept_settings();
     // The first one may still be ending; its socket is not in the second one's way.
     settings.workload_api.path = site.folder.path().join("again.sock");
@@ -304,6 +339,9 @@ async fn a_node_that_was_off_until_its_svid_expired_comes_back_by_its_key() {
     assert_eq!(fetched(&handle).await.expect("fetch"), ["spiffe://a.test/a"]);
     assert_eq!(site.control.attested.load(Ordering::SeqCst), 1);
     assert_eq!(site.control.returned.load(Ordering::SeqCst), 1);
+    // It goes on from what it said when it joined, so that a copy of its key would show.
+    let steps = site.control.steps.lock().expect("lock").clone();
+    assert_eq!((steps.len(), &steps[1].from), (2, &steps[0].to));
     drop(handle);
     // What it was given is kept: the next start needs no proof.
     let mut settings = again(&site);
@@ -419,6 +457,46 @@ async fn a_server_that_was_set_up_anew_is_joined_with_its_join_string() {
 }
 
 #[tokio::test]
+async fn a_node_that_was_away_while_all_roots_were_replaced_comes_back_by_the_anchor() {
+    let mut old = Site::new(vec![entry(1, "/a")]).await;
+    let anchor = old.folder.path().join("anchor.pem");
+    let mut settings = old.kept_settings();
+    settings.bootstrap_anchor = Some(anchor.clone());
+    settings.servers = vec!["localhost:1".parse().expect("address")];
+    let joined = AgentSettings {
+        servers: Vec::new(),
+        ..settings.clone()
+    };
+    let handle = old.agent(joined, Some(&old.join())).await.expect("start");
+    handle.ready().await.expect("ready");
+    drop(handle);
+    old.stop().await;
+    // The same domain and nodes behind another root, to which nothing leads that the node holds.
+    let new = Site::new(vec![entry(1, "/a"), entry(2, "/b")]).await;
+    let bound = old.control.bound.lock().expect("lock").clone();
+    *new.control.bound.lock().expect("lock") = bound;
+    settings.servers = vec![new.address.to_string().parse().expect("address")];
+    settings.workload_api.path = old.folder.path().join("again.sock");
+    let handle = new.agent(settings, None).await.expect("start");
+    let mut link = handle.link();
+    link.wait_for(|link| link.reason.contains("root"))
+        .await
+        .expect("it says why");
+    assert_eq!(new.control.returned.load(Ordering::SeqCst), 0);
+    // While the agent runs, its operator hands in the new root.
+    let root = &new.control.server.domain.root.certificate;
+    std::fs::write(
+        &anchor,
+        signet_x509::pem::encode_certs(std::slice::from_ref(root)),
+    )
+    .expect("write");
+    handle.ready().await.expect("ready");
+    assert_eq!(fetched(&handle).await.expect("fetch").len(), 2);
+    assert_eq!(new.control.attested.load(Ordering::SeqCst), 0);
+    assert_eq!(new.control.returned.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn a_node_whose_issuer_is_tainted_renews_at_once_over_the_connection_that_stands() {
     let site = Site::new(vec![entry(1, "/a")]).await;
     let settings = site.kept_settings();
@@ -465,6 +543,8 @@ async fn the_nodes_identity_is_renewed_at_half_its_life() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(fetched(&handle).await.expect("fetch"), ["spiffe://a.test/a"]);
+    let steps = site.control.steps.lock().expect("lock").clone();
+    assert_eq!(steps[1].from, steps[0].to);
     assert_eq!(site.control.attested.load(Ordering::SeqCst), 1);
 }
 
@@ -473,13 +553,13 @@ async fn an_agent_ends_when_it_is_told_to() {
     let site = Site::new(vec![entry(1, "/a")]).await;
     let shutdown = CancellationToken::new();
     let clock = Arc::new(site.control.clock.clone());
-    let handle = Agent::start(
-        site.settings(),
-        Some(&site.join()),
+    let handle = Agent::start(Launch {
+        settings: site.settings(),
+        join: Some(&site.join()),
         clock,
-        Pace::default(),
-        shutdown.clone(),
-    )
+        pace: Pace::default(),
+        shutdown: shutdown.clone(),
+    })
     .await
     .expect("start");
     handle.ready().await.expect("ready");

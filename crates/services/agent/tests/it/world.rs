@@ -5,8 +5,8 @@ use hyper_util::rt::TokioIo;
 use signet_agent::attest::{Attestor, built_in};
 use signet_agent::metrics::Series;
 use signet_agent::{
-    AgentError, AgentSettings, Engine, EngineParts, IssueError, IssueFuture, Issuer, Live, Pace, SvidKey,
-    SvidSettings,
+    AgentError, AgentSettings, Engine, EngineParts, IssueError, IssueFuture, Issuer, Link, Live, Pace,
+    SdsSettings, SvidKey, SvidSettings,
 };
 use signet_crypto::{KeyKind, LocalKey, SignatureEncoding};
 use signet_feed::{FeedCursor, FeedEntry, NodeState};
@@ -193,7 +193,7 @@ impl Domain {
         bytes[8..].copy_from_slice(&serial.to_be_bytes());
         let not_after = now + entry.x509_ttl;
         let leaf = SvidLeaf {
-            id: entry.spiffe_id.clone(),
+            id: entry.spiffe_id.one().expect("one identity").clone(),
             dns_names: entry.dns_names.clone(),
             public_key: csr.public_key.clone(),
             serial: Serial::new(bytes).expect("serial"),
@@ -228,6 +228,10 @@ pub(crate) struct Server {
     entries: Mutex<Vec<Arc<FeedEntry>>>,
     /// Nobody answers.
     pub(crate) away: watch::Sender<bool>,
+    /// How often it was asked, answered or not.
+    pub(crate) asked: AtomicUsize,
+    /// Whoever holds it for writing keeps all from being answered.
+    pub(crate) gate: tokio::sync::RwLock<()>,
     /// What is answered instead.
     pub(crate) refusal: Mutex<Option<Refusal>>,
     /// Spoils what is issued.
@@ -242,6 +246,8 @@ pub(crate) struct Server {
 impl Issuer for Server {
     fn issue(&self, items: Vec<IssueItem>) -> IssueFuture<'_> {
         Box::pin(async move {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let _open = self.gate.read().await;
             if *self.away.borrow() {
                 return Err(IssueError::Away("unplugged".to_owned()));
             }
@@ -262,6 +268,8 @@ impl Server {
             clock,
             entries: Mutex::default(),
             away: watch::channel(false).0,
+            asked: AtomicUsize::new(0),
+            gate: tokio::sync::RwLock::default(),
             refusal: Mutex::default(),
             spoil: Mutex::default(),
             spoil_wit: Mutex::default(),
@@ -287,12 +295,14 @@ impl Server {
             return Outcome::Refusal(refusal);
         }
         let entries = self.entries.lock().expect("lock");
-        let Some(entry) = entries.iter().find(|e| e.id[..] == item.entry_id[..]) else {
+        let entry = entries.iter().find(|e| e.id[..] == item.entry_id[..]);
+        let Some(entry) = entry.and_then(|entry| given(entry, item)) else {
             return Outcome::Refusal(Refusal {
                 message: "no such entry".to_owned(),
                 ..Refusal::default()
             });
         };
+        let entry = &entry;
         let now = self.clock.now();
         match item.wish.as_ref().expect("wish") {
             Wish::X509(wish) => {
@@ -329,11 +339,24 @@ impl Server {
     }
 }
 
+/// What `entry` gives with the facts of `item`, if that is what `item` asks for.
+fn given(entry: &Arc<FeedEntry>, item: &IssueItem) -> Option<Arc<FeedEntry>> {
+    let said = item
+        .facts
+        .iter()
+        .map(|fact| fact.name.replacen('.', ":", 1) + ":" + &fact.value);
+    let said: Vec<_> = said.map(|text| text.parse().expect("selector")).collect();
+    let given = entry.for_process(&said).expect("facts of the template");
+    (item.spiffe_id == given.spiffe_id.as_str()).then_some(given)
+}
+
 /// Counts its calls, and fails if told to.
 pub(crate) struct Counting {
     pub(crate) calls: AtomicUsize,
     inner: Arc<dyn Attestor>,
     pub(crate) fails: std::sync::atomic::AtomicBool,
+    /// Done once, after the next look.
+    pub(crate) afterwards: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Attestor for Counting {
@@ -346,7 +369,11 @@ impl Attestor for Counting {
         if self.fails.load(Ordering::SeqCst) {
             return Err(AgentError::AttestorFailed);
         }
-        self.inner.attest(peer)
+        let found = self.inner.attest(peer);
+        if let Some(afterwards) = self.afterwards.lock().expect("lock").take() {
+            afterwards();
+        }
+        found
     }
 }
 
@@ -358,6 +385,7 @@ pub(crate) struct World {
     pub(crate) attestor: Arc<Counting>,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) link: Link,
     pub(crate) served: tokio::task::JoinHandle<()>,
     state: watch::Sender<Option<Arc<NodeState>>>,
     /// Bundles besides the own domain's.
@@ -387,19 +415,41 @@ impl World {
 
     /// Before the first state, at another pace.
     pub(crate) fn with_pace(pace: Pace) -> Self {
-        Self::start(pace, SvidKey::default())
+        Self::start(pace, AgentSettings::default())
     }
 
     /// Before the first state, with another kind of keys.
     pub(crate) fn with_key(svid_key: SvidKey) -> Self {
-        Self::start(Pace::default(), svid_key)
+        let svid = SvidSettings { key: svid_key };
+        Self::start(
+            Pace::default(),
+            AgentSettings {
+                svid,
+                ..AgentSettings::default()
+            },
+        )
     }
 
-    fn start(pace: Pace, svid_key: SvidKey) -> Self {
+    /// Before the first state, with other settings of secrets.
+    pub(crate) fn with_sds(sds: SdsSettings) -> Self {
+        Self::start(
+            Pace::default(),
+            AgentSettings {
+                sds,
+                ..AgentSettings::default()
+            },
+        )
+    }
+
+    /// Before the first state, with other settings.
+    pub(crate) fn with_settings(settings: AgentSettings) -> Self {
+        Self::start(Pace::default(), settings)
+    }
+
+    fn start(pace: Pace, settings: AgentSettings) -> Self {
         let live = Live::new(&AgentSettings {
-            svid: SvidSettings { key: svid_key },
             allowed_foreign_jwt_claims: vec!["allowed".to_owned()],
-            ..AgentSettings::default()
+            ..settings
         });
         let clock = ManualClock::default();
         let server = Arc::new(Server::new(Domain::new(DOMAIN), clock.clone()));
@@ -407,9 +457,12 @@ impl World {
             calls: AtomicUsize::new(0),
             inner: Arc::clone(&built_in(&live, Arc::new(clock.clone()))[0]),
             fails: false.into(),
+            afterwards: Mutex::default(),
         });
         let metrics = Metrics::new(None);
         let (state, receiver) = watch::channel(None);
+        let link = Link::default();
+        link.up("server.test:8445", "spiffe://a.test/node", clock.now());
         let shutdown = CancellationToken::new();
         let engine = Engine::start(EngineParts {
             state: receiver,
@@ -419,6 +472,7 @@ impl World {
             pace,
             live,
             series: Series::new(&metrics),
+            link: link.clone(),
             shutdown: shutdown.clone(),
         })
         .expect("engine");
@@ -438,6 +492,7 @@ impl World {
             attestor,
             metrics,
             shutdown,
+            link,
             served,
             state,
             foreign: Vec::new(),
@@ -468,7 +523,7 @@ impl World {
                 chain: [0; 32],
             },
             trust,
-            entries,
+            entries: entries.into_iter().collect(),
             jwt_issuer: "https://a.test".to_owned(),
         })));
         let mut applied = self.engine.applied();
@@ -476,6 +531,19 @@ impl World {
             .wait_for(|applied| *applied == Some(seq))
             .await
             .expect("the engine runs");
+    }
+
+    /// Serves the local API as the agent of the user `operator`, and says where.
+    pub(crate) fn serve_local(&self, operator: u32) -> PathBuf {
+        let path = self.socket.with_file_name("local.sock");
+        let options = UnixOptions {
+            mode: signet_agent::SOCKET_MODE,
+            ..UnixOptions::default()
+        };
+        let listener = UnixServer::bind(&path, options).expect("bind");
+        let serving = self.engine.clone();
+        tokio::spawn(async move { serving.serve_local(listener, operator).await });
+        path
     }
 
     /// Publishes the same entries with these foreign bundles from now on.
@@ -574,6 +642,7 @@ pub(crate) fn entry(number: u8, path: &str) -> FeedEntry {
         expires_at: None,
         created_at: START - Duration::from_secs(1000) + Duration::from_secs(number.into()),
         seq: 1,
+        expansion: None,
     }
 }
 
@@ -604,7 +673,7 @@ pub(crate) async fn raw_call(
         request.metadata_mut().append(name, value.parse().expect("value"));
     }
     let path = PathAndQuery::try_from(method).expect("path");
-    let codec = tonic_prost::ProstCodec::<X509svidRequest, X509svidResponse>::default();
+    let codec = signet_proto::codec::Small::<X509svidRequest, X509svidResponse>::default();
     let stream = grpc.server_streaming(request, path, codec).await?;
     stream.into_inner().message().await.map(|_| ())
 }

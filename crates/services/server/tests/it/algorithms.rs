@@ -53,6 +53,7 @@ async fn a_server_of_every_algorithm_is_made_and_serves_over_mutual_tls() {
         let items = wishes.into_iter().map(|wish| IssueItem {
             entry_id: entry_id.clone().into(),
             wish: Some(wish),
+            ..IssueItem::default()
         });
         let request = IssueRequest {
             items: items.collect(),

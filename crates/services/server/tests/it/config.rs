@@ -17,6 +17,7 @@ agents = "0.0.0.0:8445"
 metrics = "127.0.0.1:8442"
 api = "/run/signet/api.sock"
 api_group = "signet"
+api_minters_group = "ci"
 
 [web]
 url = "https://signet.example.org"
@@ -55,6 +56,8 @@ fn a_whole_file_is_read() {
     assert_eq!(files.certificate, Path::new("/etc/signet/web.pem"));
     assert_eq!(files.key, Path::new("/etc/signet/web.key"));
     assert_eq!(config.web.spiffe_name.as_deref(), Some("spiffe.example.org"));
+    assert_eq!(config.api_group.as_deref(), Some("signet"));
+    assert_eq!(config.api_minters_group.as_deref(), Some("ci"));
     let issuer = "https://signet.example.org/workload";
     assert_eq!(config.jwt_issuer.as_deref(), Some(issuer));
     assert_eq!(config.site.as_deref(), Some("lab"));

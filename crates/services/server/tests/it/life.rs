@@ -1,16 +1,18 @@
-use crate::world::{Wall, ask, config, create_entry, health, join, join_string, start};
+use crate::directory::{options, run_config};
+use crate::world::{Wall, ask, clock, config, create_entry, domain, health, join, join_string, start};
 use core::time::Duration;
 use http::Method;
-use signet_api::{HealthView, JoinString, NodeView, Page};
+use signet_api::{EntryDoc, HealthView, JoinString, NodeView, Page};
 use signet_crypto::{KeyKind, LocalKey};
 use signet_fault::Coded as _;
 use signet_feed::hello;
 use signet_net::client::channel;
 use signet_proto::agent::v1::{self, sync_request, sync_response};
-use signet_registry::JoinTokenWish;
-use signet_server::{Config, Server};
+use signet_registry::{EntryId, JoinTokenWish, Registry};
+use signet_server::{Config, Server, init};
+use signet_store_sqlite::SqliteLog;
 use signet_testkit::ManualClock;
-use signet_time::{Clock as _, UnixTime};
+use signet_time::{Clock as _, Day, UnixTime};
 use signet_tls::{ClientTls, LiveIdentity};
 use signet_x509::{Certificate, self_signed_node};
 use std::sync::Arc;
@@ -33,17 +35,7 @@ async fn a_server_serves_administrators_agents_and_watchers() {
     let entry = create_entry(&server, "/w").await;
     let node = join(&join_string(&server).await).await;
     let mut client = node.connect(&server.addresses().agents.to_string());
-    let wish = v1::issue_item::Wish::Jwt(v1::JwtWish {
-        audience: vec!["a".into()],
-    });
-    let id = entry.id.unwrap();
-    let entry_id = (0..16)
-        .map(|n| u8::from_str_radix(&id[2 * n..2 * n + 2], 16).unwrap())
-        .collect::<Vec<_>>();
-    let item = v1::IssueItem {
-        entry_id: entry_id.into(),
-        wish: Some(wish),
-    };
+    let item = wish_of(&entry);
     let answers = client
         .issue(v1::IssueRequest { items: vec![item] })
         .await
@@ -100,9 +92,13 @@ async fn a_stop_is_told_at_once_and_over_within_its_time() {
     // A watcher that asks again and again over one connection sees the change from ready to draining.
     let api = server.addresses().api.clone();
     server.shutdown();
-    let last = stream.message().await.unwrap().unwrap();
+    // What was said just before the stop may still be under way.
+    let mut last = stream.message().await.unwrap().unwrap().message;
+    while let Some(sync_response::Message::Delta(_) | sync_response::Message::Heartbeat(_)) = last {
+        last = stream.message().await.unwrap().unwrap().message;
+    }
     assert!(
-        matches!(last.message, Some(sync_response::Message::GoingAway(_))),
+        matches!(last, Some(sync_response::Message::GoingAway(_))),
         "{last:?}"
     );
     assert_eq!(stream.message().await.unwrap_err().code(), Code::Unavailable);
@@ -208,7 +204,7 @@ async fn a_taken_port_is_named_and_nothing_is_made() {
             api_socket: dir.path().join("other.sock"),
             ..config(dir.path())
         },
-        crate::world::clock(),
+        clock(),
     )
     .await
     .err()
@@ -221,10 +217,7 @@ async fn a_taken_port_is_named_and_nothing_is_made() {
         "{told}"
     );
     // The same socket.
-    let error = Server::start(config(dir.path()), crate::world::clock())
-        .await
-        .err()
-        .unwrap();
+    let error = Server::start(config(dir.path()), clock()).await.err().unwrap();
     assert_eq!(error.code(), "SGNE005");
 }
 
@@ -235,8 +228,16 @@ async fn a_group_that_does_not_exist_is_named() {
         api_group: Some("no such group here".into()),
         ..config(dir.path())
     };
-    let error = Server::start(config, crate::world::clock()).await.err().unwrap();
+    let error = Server::start(config.clone(), clock()).await.err().unwrap();
     assert_eq!(error.code(), "SGSV007");
+    let config = Config {
+        api_group: None,
+        api_minters_group: Some("no such group here".into()),
+        ..config
+    };
+    let error = Server::start(config, clock()).await.err().unwrap();
+    assert_eq!(error.code(), "SGSV007");
+    assert!(error.to_string().contains("listen.api_minters_group"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,4 +279,44 @@ async fn the_servers_own_svid_is_renewed_at_half_its_life() {
     leaf().await;
     server.shutdown();
     server.finished().await.unwrap();
+}
+
+/// A token for what `entry` entitles.
+fn wish_of(entry: &EntryDoc) -> v1::IssueItem {
+    let id = EntryId::parse(entry.id.as_ref().unwrap()).unwrap();
+    let wish = v1::issue_item::Wish::Jwt(v1::JwtWish {
+        audience: vec!["a".into()],
+    });
+    v1::IssueItem {
+        entry_id: id.as_bytes().to_vec().into(),
+        wish: Some(wish),
+        ..v1::IssueItem::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_forgets_no_use_of_an_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    init(options(dir.path()), clock()).await.unwrap();
+    let server = start(run_config(dir.path())).await;
+    let (used, unused) = (
+        create_entry(&server, "/used").await,
+        create_entry(&server, "/unused").await,
+    );
+    let node = join(&join_string(&server).await).await;
+    let mut client = node.connect(&server.addresses().agents.to_string());
+    let before = Day::of(clock().now());
+    let items = vec![wish_of(&used)];
+    let answers = client.issue(v1::IssueRequest { items }).await.unwrap();
+    let outcome = answers.into_inner().answers.remove(0).outcome;
+    assert!(matches!(outcome, Some(v1::issue_answer::Outcome::Jwt(_))));
+    let after = Day::of(clock().now());
+    server.shutdown();
+    server.finished().await.unwrap();
+    let log = SqliteLog::open(&dir.path().join("server").join("state.db")).unwrap();
+    let registry = Registry::open(Arc::new(log), domain()).await.unwrap();
+    let last = |entry: &EntryDoc| registry.last_used(EntryId::parse(entry.id.as_ref().unwrap()).unwrap());
+    let day = last(&used).expect("it was used");
+    assert!((before..=after).contains(&day) && registry.watched_since().is_some());
+    assert_eq!(last(&unused), None);
 }

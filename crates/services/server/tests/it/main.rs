@@ -7,7 +7,9 @@
     reason = "tests fail by panicking"
 )]
 
+mod agents;
 mod algorithms;
+mod backup;
 mod config;
 mod directory;
 mod life;

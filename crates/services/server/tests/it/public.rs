@@ -92,6 +92,7 @@ async fn token(server: &Handle) -> String {
     let item = v1::IssueItem {
         entry_id: entry_id.into(),
         wish: Some(wish),
+        ..v1::IssueItem::default()
     };
     let answers = client
         .issue(v1::IssueRequest { items: vec![item] })
@@ -153,22 +154,41 @@ async fn the_public_port_reads_no_more_than_a_head() {
     let address = server.addresses().https.to_string();
     let ask = async |head: &str| {
         let mut stream = channel::tls_stream(&address, Arc::clone(&client)).await.unwrap();
-        stream.write_all(head.as_bytes()).await.unwrap();
+        // The server ends what it refuses, maybe before it has all of it; how it closes is not the question.
+        let _ = stream.write_all(head.as_bytes()).await;
         let mut answer = Vec::new();
-        // The server ends what it refuses; how it closes is not the question.
         let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8(answer).unwrap()
     };
-    let long = format!(
+    for path in ["/bundle", "/nothing"] {
+        let long = format!(
+            "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx: {}\r\n\r\n",
+            "x".repeat(20_000)
+        );
+        let many = format!(
+            "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{}\r\n",
+            "a: b\r\n".repeat(100)
+        );
+        for head in [long, many] {
+            let answer = ask(&head).await;
+            assert!(
+                answer.starts_with("HTTP/1.1 431 ")
+                    && answer.contains("content-type: application/problem+json")
+                    && answer.contains("SGNE020"),
+                "{answer}"
+            );
+        }
+    }
+    // Beyond what is read at all, there is nobody left to say more.
+    let longer = format!(
         "GET /bundle HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n",
-        "x".repeat(20_000)
+        "x".repeat(100_000)
     );
-    assert!(ask(&long).await.starts_with("HTTP/1.1 431 "));
-    let many = format!(
-        "GET /bundle HTTP/1.1\r\nhost: a\r\n{}\r\n",
-        "a: b\r\n".repeat(100)
+    let answer = ask(&longer).await;
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 431 "),
+        "{answer}"
     );
-    assert!(ask(&many).await.starts_with("HTTP/1.1 431 "));
     // A body that never comes is not waited for.
     let body = ask("GET /bundle HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\n\r\n").await;
     assert!(

@@ -99,23 +99,26 @@ pub(crate) struct Node {
     pub(crate) svid: v1::NodeSvid,
 }
 
+/// How somebody connects who holds `key` and has no identity.
+pub(crate) fn stranger(join: &JoinString, key: &LocalKey) -> Arc<rustls::ClientConfig> {
+    let shown = self_signed_node(key, Wall.now()).unwrap();
+    let identity = Arc::new(LiveIdentity::new(vec![shown], key).unwrap());
+    let (roots, domain) = (join.root_hashes.clone(), join.trust_domain.clone());
+    ClientTls::pinned_join(identity, roots, domain, clock())
+        .unwrap()
+        .config()
+}
+
 pub(crate) async fn join(join: &JoinString) -> Node {
     let key = LocalKey::generate(KeyKind::P256).unwrap();
-    let shown = self_signed_node(&key, Wall.now()).unwrap();
-    let identity = Arc::new(LiveIdentity::new(vec![shown], &key).unwrap());
-    let tls = ClientTls::pinned_join(
-        identity,
-        join.root_hashes.clone(),
-        join.trust_domain.clone(),
-        clock(),
-    )
-    .unwrap();
-    let mut client = AgentClient::new(channel::tls(join.servers[0].clone(), tls.config()));
+    let tls = stranger(join, &key);
+    let mut client = AgentClient::new(channel::tls(join.servers[0].clone(), tls));
     let token = String::from_utf8(join.token.expose().to_vec()).unwrap();
     let request = v1::AttestRequest {
         hello: Some(hello("agent test", Wall.now())),
         evidence: Some(Evidence::JoinToken(token)),
         csr: make_csr(&key, None, &[]).unwrap().into(),
+        step: None,
     };
     let svid = client.attest(request).await.unwrap().into_inner().svid.unwrap();
     Node { key, svid }
@@ -123,6 +126,11 @@ pub(crate) async fn join(join: &JoinString) -> Node {
 
 impl Node {
     pub(crate) fn connect(&self, address: &str) -> AgentClient<Channel> {
+        AgentClient::new(channel::tls(address.to_owned(), self.tls()))
+    }
+
+    /// How the node connects.
+    pub(crate) fn tls(&self) -> Arc<rustls::ClientConfig> {
         let chain: Vec<Der> = self
             .svid
             .chain
@@ -133,8 +141,9 @@ impl Node {
         let bundle = signet_feed::bundle_from_proto(self.svid.bundle.as_ref().unwrap()).unwrap();
         let view = TrustView::new(domain()).with_bundle(bundle);
         let trust = Arc::new(arc_swap::ArcSwap::from_pointee(view));
-        let tls = ClientTls::new(identity, trust, clock(), PeerRule::server()).unwrap();
-        AgentClient::new(channel::tls(address.to_owned(), tls.config()))
+        ClientTls::new(identity, trust, clock(), PeerRule::server())
+            .unwrap()
+            .config()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Entries as a list says they should be: the comparison, and its changes in one commit.
 
 use super::entries::{Drafts, document, draft, id_fault, id_given};
+use super::orphans;
 use crate::input::{Call, Format, malformed, reply, wrong};
 use crate::refusal::{Refusal, faults_of};
 use axum::response::Response;
@@ -12,6 +13,7 @@ use signet_api::{
 use signet_decision::Caller;
 use signet_registry::{
     Entry, EntryChanges, EntryDeletion, EntryId, EntryPlan, EntryUpdate, Registry, RegistryError,
+    RegistryState,
 };
 use signet_store::Seq;
 use signet_time::UnixTime;
@@ -64,17 +66,24 @@ fn planned(
     let plan = registry
         .plan(&drafts, now)
         .map_err(|e| Refusal::of_list(e, &lines))?;
-    let view = view(&plan, &lines, unlisted);
-    let given = view.changes();
+    let gone = match unlisted {
+        Unlisted::Stay => &[],
+        Unlisted::Go => plan.unlisted.as_slice(),
+    };
+    let given = plan.create.len() + plan.update.len() + gone.len();
     if given > ENTRIES_MAX {
         // It could not be applied in one commit.
         let max = ENTRIES_MAX;
         return Err(RegistryError::Count { given, max }.into());
     }
-    Ok(view)
+    // One that somebody else changes meanwhile is left to the next plan: applying this one would be refused.
+    let as_planned =
+        |state: &RegistryState, it: &EntryDeletion| state.entry(it.id).filter(|e| e.seq == it.seq);
+    let gone: Vec<_> = registry.read(|state| gone.iter().filter_map(|it| as_planned(state, it)).collect());
+    Ok(view(&plan, &lines, &gone))
 }
 
-fn view(plan: &EntryPlan, lines: &[usize], unlisted: Unlisted) -> EntryPlanView {
+fn view(plan: &EntryPlan, lines: &[usize], gone: &[Arc<Entry>]) -> EntryPlanView {
     let line = |index: usize| lines.get(index).copied().unwrap_or(0);
     let create = plan.create.iter().map(|(index, entry)| PlannedCreate {
         line: line(*index),
@@ -94,10 +103,6 @@ fn view(plan: &EntryPlan, lines: &[usize], unlisted: Unlisted) -> EntryPlanView 
         id: entry.id.to_string(),
         spiffe_id: entry.spiffe_id.clone(),
     });
-    let gone = match unlisted {
-        Unlisted::Stay => &[],
-        Unlisted::Go => plan.unlisted.as_slice(),
-    };
     let delete = gone.iter().map(|entry| PlannedDelete {
         seq: entry.seq.0,
         entry: document(entry),
@@ -162,8 +167,13 @@ fn changes(wish: &ApplyRequest) -> Result<EntryChanges, Refusal> {
     let mut delete = Vec::with_capacity(wish.delete.len());
     for wished in &wish.delete {
         let id = EntryId::parse(&wished.id).ok_or_else(|| wrong("delete", &ID_FORM))?;
-        let seq = Seq(wished.seq);
-        delete.push(EntryDeletion { id, seq });
+        let orphaned_days = wished.orphaned_days.map(orphans::within).transpose();
+        let orphaned_days = orphaned_days.map_err(|why| wrong("orphaned_days", &why))?;
+        delete.push(EntryDeletion {
+            id,
+            seq: Seq(wished.seq),
+            orphaned_days,
+        });
     }
     Ok(EntryChanges {
         create: wish.create.iter().map(draft).collect(),

@@ -1,6 +1,6 @@
 use crate::AdminError;
 use crate::input::{Call, Format, reply, wrong};
-use crate::page::{CURSOR_FORM, limit};
+use crate::page::{CURSOR_FORM, SCAN_STEP, gather, limit};
 use crate::refusal::{FAULTS_MAX, Refusal, faults_of};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -9,78 +9,35 @@ use signet_api::{
     read_entry_lines,
 };
 use signet_decision::Caller;
-use signet_id::{Selector, SpiffeId, TrustDomain};
-use signet_registry::{Entry, EntryId, EntryProblems, NewEntry, Registry, RegistryError};
+use signet_id::{IdPattern, Selector, SpiffeId, TrustDomain};
+use signet_registry::{Entry, EntryFilter, EntryId, EntryProblems, NewEntry, RegistryError};
 use signet_store::Seq;
 use signet_time::{UnixTime, format_duration};
 use std::sync::Arc;
 
-/// How many entries are looked at under one lock: writers wait no longer than that.
-const SCAN_STEP: usize = 4_096;
-
 pub(crate) async fn list(_: Caller, call: Call) -> Result<Response, Refusal> {
     let limit = limit(&call.query)?;
-    let filter = Filter::read(&call)?;
-    let mut after = call
+    let filter = filter(&call)?;
+    let after = call
         .query
         .parsed("cursor", |text| EntryId::parse(text).ok_or(CURSOR_FORM))?;
     let registry = &call.shared.deps.registry;
-    let mut found: Vec<Arc<Entry>> = Vec::new();
-    // One more than asked for tells whether there is a next page.
-    while found.len() <= limit {
-        let (seen, last) = scan(registry, after, &filter, &mut found);
-        after = last;
-        if seen < SCAN_STEP {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next_cursor = found.last().filter(|_| more).map(|entry| entry.id.to_string());
+    let step = |after, most| {
+        let step = registry.read(|state| state.scan(after, &filter, SCAN_STEP, most));
+        (step.found, step.last)
+    };
+    let (found, next) = gather(limit, after, step, |entry| entry.id).await;
     let items: Vec<_> = found.iter().map(|entry| document(entry)).collect();
+    let next_cursor = next.map(|id| id.to_string());
     reply(StatusCode::OK, &Page { items, next_cursor })
 }
 
-/// Adds what matches of the next entries after `after`; returns how many were looked at, and the last of them.
-fn scan(
-    registry: &Registry,
-    after: Option<EntryId>,
-    filter: &Filter,
-    found: &mut Vec<Arc<Entry>>,
-) -> (usize, Option<EntryId>) {
-    registry.read(|state| {
-        let (mut seen, mut last) = (0, after);
-        for entry in state.entries_after(after).take(SCAN_STEP) {
-            (seen, last) = (seen + 1, Some(entry.id));
-            if filter.matches(entry) {
-                found.push(Arc::clone(entry));
-            }
-        }
-        (seen, last)
+fn filter(call: &Call) -> Result<EntryFilter, Refusal> {
+    Ok(EntryFilter {
+        spiffe_id: call.query.parsed("spiffe_id", IdPattern::parse)?,
+        selectors: call.query.all_parsed("selector", Selector::parse)?,
+        owner: call.query.one("owner").map(str::to_owned),
     })
-}
-
-struct Filter {
-    spiffe_id: Option<SpiffeId>,
-    selectors: Vec<Selector>,
-    owner: Option<String>,
-}
-
-impl Filter {
-    fn read(call: &Call) -> Result<Self, Refusal> {
-        Ok(Self {
-            spiffe_id: call.query.parsed("spiffe_id", SpiffeId::parse)?,
-            selectors: call.query.all_parsed("selector", Selector::parse)?,
-            owner: call.query.one("owner").map(str::to_owned),
-        })
-    }
-
-    fn matches(&self, entry: &Entry) -> bool {
-        self.spiffe_id.as_ref().is_none_or(|id| *id == entry.spiffe_id)
-            && self.owner.as_ref().is_none_or(|owner| *owner == entry.owner)
-            && self.selectors.iter().all(|s| entry.selectors.contains(s))
-    }
 }
 
 pub(crate) async fn show(_: Caller, call: Call) -> Result<Response, Refusal> {
@@ -217,7 +174,7 @@ fn raced(error: RegistryError, expected: Option<Seq>) -> Refusal {
 fn existing(call: &Call) -> Result<Arc<Entry>, Refusal> {
     let id = EntryId::parse(call.id())
         .ok_or_else(|| wrong("id", &"the name of an entry is 32 lower-case hexadecimal digits"))?;
-    let found = call.shared.deps.registry.read(|state| state.entry(id).cloned());
+    let found = call.shared.deps.registry.read(|state| state.entry(id));
     found.ok_or_else(|| RegistryError::EntryUnknown { id }.into())
 }
 

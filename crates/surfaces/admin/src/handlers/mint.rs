@@ -5,8 +5,10 @@ use crate::input::{Call, reply};
 use crate::refusal::Refusal;
 use axum::response::Response;
 use http::StatusCode;
-use signet_api::{MintJwtReply, MintJwtRequest, MintX509Reply, MintX509Request};
-use signet_authority::{Context, JwtRequest, Profile, X509Request};
+use signet_api::{
+    MintJwtReply, MintJwtRequest, MintWitReply, MintWitRequest, MintX509Reply, MintX509Request,
+};
+use signet_authority::{Context, JwtRequest, Profile, WitRequest, X509Request};
 use signet_decision::{Action, Caller, Decision, Resource};
 use signet_id::SpiffeId;
 use signet_registry::{NewEntry, RegistryError, limits};
@@ -25,12 +27,11 @@ pub(crate) async fn x509(caller: Caller, mut call: Call) -> Result<Response, Ref
     )?;
     let ttl = wish.ttl.unwrap_or(limits::X509_TTL_DEFAULT);
     check_names(&call, &wish.spiffe_id, &wish.dns_names, now)?;
-    let der = pem::parse_csr(wish.csr.as_bytes()).map_err(|e| Refusal::of_mint("csr", &e))?;
     let request = X509Request {
         id: wish.spiffe_id,
         dns_names: wish.dns_names,
         ttl,
-        csr: Csr::parse(&der).map_err(|e| Refusal::of_mint("csr", &e))?,
+        csr: csr(&wish.csr)?,
         context,
     };
     let deps = &call.shared.deps;
@@ -82,6 +83,44 @@ pub(crate) async fn jwt(caller: Caller, mut call: Call) -> Result<Response, Refu
         svid: svid.token,
     };
     reply(StatusCode::CREATED, &view)
+}
+
+pub(crate) async fn wit(caller: Caller, mut call: Call) -> Result<Response, Refusal> {
+    let wish: MintWitRequest = call.required()?;
+    let (decision, context, now) = begin(
+        &caller,
+        &call,
+        Action::MINT_WIT_SVID,
+        &wish.spiffe_id,
+        wish.reason,
+    )?;
+    let request = WitRequest {
+        id: wish.spiffe_id,
+        ttl: wish.ttl.unwrap_or(limits::X509_TTL_DEFAULT),
+        csr: csr(&wish.csr)?,
+        context,
+    };
+    let svid = call
+        .shared
+        .deps
+        .authority
+        .issue_wit(request, &decision, now)
+        .await?;
+    told(&decision, &svid.jti, svid.expires_at);
+    let view = MintWitReply {
+        spiffe_id: svid.id,
+        jti: svid.jti,
+        issued_at: svid.issued_at,
+        expires_at: svid.expires_at,
+        svid: svid.token,
+    };
+    reply(StatusCode::CREATED, &view)
+}
+
+/// The certificate request, which proves its key.
+fn csr(text: &str) -> Result<Csr, Refusal> {
+    let der = pem::parse_csr(text.as_bytes()).map_err(|e| Refusal::of_mint("csr", &e))?;
+    Csr::parse(&der).map_err(|e| Refusal::of_mint("csr", &e))
 }
 
 /// The decision about this very identity, and what goes into the record.

@@ -66,5 +66,8 @@ fn view(node: &Node) -> NodeView {
         banned: node.banned.is_some(),
         banned_at: node.banned.as_ref().map(|(at, _)| *at),
         ban_reason: node.banned.as_ref().map(|(_, reason)| reason.clone()),
+        renewals: node.renewals.count,
+        copies: node.renewals.copies,
+        copied_at: node.renewals.copied_at,
     }
 }

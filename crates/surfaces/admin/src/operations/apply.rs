@@ -77,9 +77,11 @@ pub(crate) const APPLY: Operation = Operation {
         (409, "SGRG005"),
         (409, "SGRG007"),
         (409, "SGRG021"),
+        (409, "SGRG025"),
         (415, "SGAD009"),
         (422, "SGAD011"),
         (422, "SGRG002"),
         (422, "SGRG022"),
+        (422, "SGRG023"),
     ],
 };

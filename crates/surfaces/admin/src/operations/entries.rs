@@ -11,6 +11,22 @@ const NAME: Parameter = Parameter {
     example: || json!(samples::ENTRY_ID),
 };
 
+/// Where a page of entries begins.
+pub(super) const ENTRY_CURSOR: Parameter = Parameter {
+    name: "cursor",
+    about: CURSOR,
+    schema: || schemas::reference("EntryId"),
+    example: || json!(samples::ENTRY_ID),
+};
+
+/// Whose entries a list holds.
+pub(super) const OWNER: Parameter = Parameter {
+    name: "owner",
+    about: "Only entries that this owner answers for.",
+    schema: || json!({"type": "string"}),
+    example: || json!(samples::OWNER),
+};
+
 const ENTRY: Media = Media {
     media_type: JSON,
     schema: || schemas::reference("Entry"),
@@ -49,16 +65,11 @@ pub(crate) const LIST: Operation = Operation {
     name: None,
     query: &[
         LIMIT,
-        Parameter {
-            name: "cursor",
-            about: CURSOR,
-            schema: || schemas::reference("EntryId"),
-            example: || json!(samples::ENTRY_ID),
-        },
+        ENTRY_CURSOR,
         Parameter {
             name: "spiffe_id",
-            about: "Only entries that give this identity.",
-            schema: || schemas::reference("SpiffeId"),
+            about: "Only entries that give this identity, or that are this template.",
+            schema: || schemas::reference("IdPattern"),
             example: || json!(samples::SPIFFE_ID),
         },
         Parameter {
@@ -67,12 +78,7 @@ pub(crate) const LIST: Operation = Operation {
             schema: || json!({"type": "array", "items": patterns::selector()}),
             example: || json!([samples::SELECTOR]),
         },
-        Parameter {
-            name: "owner",
-            about: "Only entries that this owner answers for.",
-            schema: || json!({"type": "string"}),
-            example: || json!(samples::OWNER),
-        },
+        OWNER,
     ],
     conditional: false,
     body: None,
@@ -118,6 +124,7 @@ pub(crate) const CREATE: Operation = Operation {
         (422, "SGAD011"),
         (409, "SGRG004"),
         (409, "SGRG005"),
+        (422, "SGRG023"),
     ],
 };
 
@@ -155,6 +162,7 @@ pub(crate) const CREATE_ALL: Operation = Operation {
         (409, "SGRG004"),
         (409, "SGRG005"),
         (422, "SGRG002"),
+        (422, "SGRG023"),
     ],
 };
 
@@ -208,6 +216,7 @@ pub(crate) const UPDATE: Operation = Operation {
         (409, "SGRG005"),
         (409, "SGRG007"),
         (412, "SGAD014"),
+        (422, "SGRG023"),
     ],
 };
 

@@ -65,6 +65,37 @@ pub(crate) const JWT: Operation = Operation {
     refusals: REFUSALS,
 };
 
+pub(crate) const WIT: Operation = Operation {
+    id: "mintWitSvid",
+    summary: "Mint a WIT-SVID",
+    description: "For any identity of the trust domain but those of nodes and those below `/signet/`. The token is bound \
+                  to the key of the request, which is all that is taken from it; who asked and why stands in the \
+                  record. Incubating.",
+    name: None,
+    query: &[],
+    conditional: false,
+    body: Some(Body {
+        need: Need::Required,
+        length: Length::One,
+        media: &[Media {
+            media_type: JSON,
+            schema: || schemas::reference("MintWitRequest"),
+            example: || json!({"spiffe_id": samples::SPIFFE_ID, "csr": samples::CSR, "ttl": "10m", "reason": samples::REASON}),
+        }],
+    }),
+    answer: Answer {
+        status: 201,
+        about: "The token, recorded before it is told.",
+        media: &[Media {
+            media_type: JSON,
+            schema: || schemas::reference("MintedWitSvid"),
+            example: samples::minted_wit,
+        }],
+        headers: &[],
+    },
+    refusals: REFUSALS,
+};
+
 /// Beside what every issuing route can give.
 const REFUSALS: &[(u16, &str)] = &[
     (400, "SGAD010"),

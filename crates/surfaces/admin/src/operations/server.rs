@@ -45,6 +45,28 @@ pub(crate) const HEALTH: Operation = Operation {
     refusals: &[],
 };
 
+pub(crate) const BACKUP: Operation = Operation {
+    id: "backUp",
+    summary: "Take a backup",
+    description: "The state at one change, while the server goes on. Private keys in it are sealed; the key of the seal \
+                  is not in it, and neither is the record of what was issued. `signet server restore` takes it.",
+    name: None,
+    query: &[],
+    conditional: false,
+    body: None,
+    answer: Answer {
+        status: 200,
+        about: "The backup.",
+        media: &[Media {
+            media_type: signet_store::backup::MEDIA_TYPE,
+            schema: || json!({"type": "string", "format": "binary"}),
+            example: || json!("signet backup 1\n"),
+        }],
+        headers: &[],
+    },
+    refusals: &[],
+};
+
 pub(crate) const OPENAPI: Operation = Operation {
     id: "showOpenApi",
     summary: "Show this document",

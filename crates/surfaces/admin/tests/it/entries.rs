@@ -262,3 +262,43 @@ async fn conflicts_name_what_is_in_the_way() {
     assert!(refused.detail.starts_with("`id`: "), "{}", refused.detail);
     assert_eq!(world.shown(&path).await, other);
 }
+
+#[tokio::test]
+async fn an_entry_may_be_a_template_that_is_bound_to_its_node() {
+    let world = World::new().await;
+    let template = "/host/{node.id}/user/{unix.user}";
+    let made = world.create(&entry(template)).await;
+    assert_eq!(made["spiffe_id"], format!("spiffe://dev.test{template}"));
+    let path = format!("/api/v1/entries/{}", id(&made));
+    assert_eq!(world.shown(&path).await, made);
+    let filter = escaped(made["spiffe_id"].as_str().unwrap());
+    let listed = world.shown(&format!("/api/v1/entries?spiffe_id={filter}")).await;
+    assert_eq!(listed["items"], json!([made]));
+    let none = world
+        .shown("/api/v1/entries?spiffe_id=spiffe://dev.test/host/a/user/b")
+        .await;
+    assert_eq!(none["items"], json!([]), "what it could give is no entry");
+    for bad in [
+        "/user/{unix.user}",
+        "/host/{node.name}/{unix.user}",
+        "/{node.id}",
+        "/signet/{node.id}",
+        "/host/{node.id}/{unix.path}",
+        "/host/{node.id}/x-{unix.uid}",
+    ] {
+        let reply = world.post("/api/v1/entries", &entry(bad)).await;
+        let faults = problem(&reply, 422, "SGAD011").errors;
+        assert_eq!(faults[0].fault.field.as_deref(), Some("spiffe_id"), "{bad}");
+        // The document says so, too.
+        let draft = &crate::conformance::DOCUMENT["components"]["schemas"]["EntryDraft"];
+        assert!(
+            !crate::schema::faults(&crate::conformance::DOCUMENT, draft, &entry(bad)).is_empty(),
+            "{bad}"
+        );
+    }
+    let draft = &crate::conformance::DOCUMENT["components"]["schemas"]["EntryDraft"];
+    assert_eq!(
+        crate::schema::faults(&crate::conformance::DOCUMENT, draft, &entry(template)),
+        [""; 0]
+    );
+}

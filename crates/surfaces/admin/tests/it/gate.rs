@@ -2,7 +2,8 @@
 
 use signet_store::memory::MemoryLog;
 use signet_store::{
-    Batch, BoxFuture, ChangeLog, CommitError, Committed, Cursor, Seq, Snapshot, StoreError, Tail,
+    Batch, BoxFuture, ChangeLog, CommitError, Committed, Cursor, Past, PastWish, Seq, Snapshot, StoreError,
+    Tail, Wanted,
 };
 use signet_time::UnixTime;
 use std::sync::Arc;
@@ -36,16 +37,28 @@ impl ChangeLog for Gate {
         })
     }
 
-    fn load(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
-        self.inner.load()
+    fn load_kinds(&self, wanted: Wanted) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+        self.inner.load_kinds(wanted)
+    }
+
+    fn image(&self) -> BoxFuture<'_, Result<signet_store::backup::Image, StoreError>> {
+        self.inner.image()
     }
 
     fn tail(&self, after: Cursor, limit: usize) -> BoxFuture<'_, Result<Tail, StoreError>> {
         self.inner.tail(after, limit)
     }
 
+    fn past(&self, until: Cursor, wish: PastWish) -> BoxFuture<'_, Result<Past, StoreError>> {
+        self.inner.past(until, wish)
+    }
+
     fn head(&self) -> watch::Receiver<Seq> {
         self.inner.head()
+    }
+
+    fn begin_epoch(&self) -> BoxFuture<'_, Result<Cursor, StoreError>> {
+        self.inner.begin_epoch()
     }
 
     fn prune(&self, before: Seq) -> BoxFuture<'_, Result<u64, StoreError>> {

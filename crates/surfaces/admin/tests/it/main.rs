@@ -18,6 +18,7 @@ mod forms;
 mod gate;
 mod mint;
 mod nodes;
+mod orphans;
 mod refusals;
 mod schema;
 mod store;
@@ -35,9 +36,10 @@ use signet_net::{CancellationToken, Limits, UnixOptions, UnixServer, serve_unix}
 use signet_record::Recorder;
 use signet_registry::{Entry, Registry};
 use signet_store::ChangeLog;
+use signet_store::backup::Backup;
 use signet_store::faulty::{FaultyJournal, FaultyLog};
 use signet_store::memory::{MemoryJournal, MemoryLog};
-use signet_surface_admin::{Deps, Health, Roles};
+use signet_surface_admin::{BackupStream, Deps, Health, Roles};
 use signet_sys::Peer;
 use signet_telemetry::Metrics;
 use signet_testkit::{ManualClock, START};
@@ -104,6 +106,7 @@ impl World {
             Arc::new(keys),
         );
         let (clock, metrics) = (ManualClock::new(START), Arc::new(Metrics::new(None)));
+        let backed_up = log.clone();
         let deps = Deps {
             registry: Arc::clone(&registry),
             keys: Arc::clone(&keys),
@@ -120,6 +123,28 @@ impl World {
             health: Arc::new(|| Health {
                 status: "failing",
                 reasons: vec!["journal: full".to_owned()],
+            }),
+            backup: Arc::new(move || {
+                let log = backed_up.clone();
+                Box::pin(async move {
+                    let backup = Backup {
+                        trust_domain: "dev.test".to_owned(),
+                        version: "1".to_owned(),
+                        seal: "memory".to_owned(),
+                        taken: START,
+                        record_next: 1,
+                        image: log.image().await?,
+                    };
+                    let seq = backup.image.snapshot.cursor.seq;
+                    let bytes = bytes::Bytes::from(backup.encode());
+                    let (sender, chunks) = tokio::sync::mpsc::channel(bytes.len());
+                    // Piece by piece, as a server gives it.
+                    for chunk in bytes.chunks(100) {
+                        let piece = Ok(bytes::Bytes::copy_from_slice(chunk));
+                        sender.send(piece).await.expect("there is room");
+                    }
+                    Ok(BackupStream { seq, chunks })
+                })
             }),
             metrics: Arc::clone(&metrics),
         };
@@ -185,7 +210,7 @@ impl World {
     }
 
     fn entries(&self) -> Vec<Arc<Entry>> {
-        self.registry.read(|state| state.entries().cloned().collect())
+        self.registry.read(|state| state.entries().collect())
     }
 }
 

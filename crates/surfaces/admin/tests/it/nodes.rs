@@ -6,7 +6,7 @@ use signet_api::JoinString;
 use signet_crypto::{KeyKind, LocalKey, digest};
 use signet_id::SpiffeId;
 use signet_keys::{KeyState, Purpose};
-use signet_registry::{JoinTokenWish, NodeSvid};
+use signet_registry::{JoinTokenWish, NodeIssue, NodeSvid, Step};
 use signet_store::Origin;
 use signet_testkit::START;
 use std::io;
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 impl World {
     /// A node of that path, by the way that nodes take.
-    async fn join(&self, path: &str) -> SpiffeId {
+    pub(crate) async fn join(&self, path: &str) -> SpiffeId {
         let wish = JoinTokenWish {
             ttl: None,
             spiffe_id: Some(format!("spiffe://dev.test{path}")),
@@ -32,10 +32,13 @@ impl World {
             not_after: START + Duration::from_secs(3_600),
         };
         let id = node.id.clone();
-        self.registry
-            .record_node_svid(&id, START, key.public_key(), svid, START)
-            .await
-            .unwrap();
+        let issue = NodeIssue {
+            attested_at: START,
+            key: key.public_key(),
+            svid,
+            step: Step::Unsaid,
+        };
+        self.registry.record_node_svid(&id, issue, START).await.unwrap();
         id
     }
 }

@@ -30,6 +30,28 @@ async fn paths_and_methods_that_are_not_there() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_long_is_refused_in_words() {
+    let world = World::new().await;
+    let long = "x".repeat(9 << 10);
+    for path in [
+        "/api/v1/entries".to_owned(),
+        "/nothing".to_owned(),
+        format!("/{long}"),
+    ] {
+        let header = if path.len() > long.len() { "" } else { &long };
+        let reply = world.send(Method::GET, &path, &[("x-long", header)], "").await;
+        let refused = problem(&reply, 431, "SGNE020");
+        assert!(path.starts_with(&refused.instance) && refused.instance.len() <= 256);
+        assert!(
+            refused.detail.contains("at most 8192 bytes"),
+            "{}",
+            refused.detail
+        );
+    }
+    assert_eq!(world.get("/api/v1/entries").await.status, 200);
+}
+
+#[tokio::test]
 async fn names_that_are_none() {
     let world = World::new().await;
     for path in [

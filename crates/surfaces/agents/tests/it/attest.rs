@@ -150,7 +150,8 @@ async fn malformed_requests_are_told_apart() {
     let status = client.attest(newer).await.unwrap_err();
     let expected = FeedError::Protocol {
         theirs: 2,
-        ours: 1,
+        oldest: 1,
+        newest: 1,
         software: "agent test".into(),
     };
     assert_eq!(
@@ -212,6 +213,7 @@ async fn a_node_of_another_domain_is_not_let_in() {
     let mut stranger = world.connect(node.chain.clone(), &node.key);
     let request = signet_proto::agent::v1::RenewRequest {
         csr: make_csr(&node.key, None, &[]).unwrap().into(),
+        step: None,
     };
     let status = stranger.renew(request).await.unwrap_err();
     assert!(

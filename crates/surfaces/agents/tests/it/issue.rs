@@ -20,6 +20,7 @@ fn x509(entry: &Entry, csr: Vec<u8>) -> IssueItem {
     IssueItem {
         entry_id: entry.id.as_bytes().to_vec().into(),
         wish: Some(Wish::X509(v1::X509Wish { csr: csr.into() })),
+        ..IssueItem::default()
     }
 }
 
@@ -28,6 +29,7 @@ fn jwt(entry: &Entry, audience: &[&str]) -> IssueItem {
     IssueItem {
         entry_id: entry.id.as_bytes().to_vec().into(),
         wish: Some(Wish::Jwt(v1::JwtWish { audience })),
+        ..IssueItem::default()
     }
 }
 
@@ -35,6 +37,7 @@ fn wit(entry: &Entry, csr: Vec<u8>) -> IssueItem {
     IssueItem {
         entry_id: entry.id.as_bytes().to_vec().into(),
         wish: Some(Wish::Wit(v1::WitWish { csr: csr.into() })),
+        ..IssueItem::default()
     }
 }
 
@@ -71,8 +74,8 @@ async fn all_kinds_are_issued_recorded_and_verify() {
     let items = vec![
         x509(&entry, make_csr(&workload, None, &[]).unwrap()),
         jwt(&entry, &["a", "b"]),
-        x509(&entry, make_csr(&workload, Some(&entry.spiffe_id), &[]).unwrap()),
-        wit(&entry, make_csr(&workload, Some(&entry.spiffe_id), &[]).unwrap()),
+        x509(&entry, make_csr(&workload, entry.spiffe_id.one(), &[]).unwrap()),
+        wit(&entry, make_csr(&workload, entry.spiffe_id.one(), &[]).unwrap()),
     ];
     let mut request = Request::new(v1::IssueRequest { items });
     request
@@ -208,7 +211,7 @@ async fn one_bad_item_fails_alone() {
         x509(&entry, Vec::new()),
         x509(&entry, vec![0x30; 17 << 10]),
         x509(&entry, csr(Some(&foreign), &[])),
-        x509(&entry, csr(Some(&elsewhere.spiffe_id), &[])),
+        x509(&entry, csr(elsewhere.spiffe_id.one(), &[])),
         x509(&entry, csr(None, &["w.dev.test".to_owned()])),
         x509(
             &entry,
@@ -279,7 +282,10 @@ async fn a_batch_has_its_bounds() {
         .issue(v1::IssueRequest { items })
         .await
         .unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::OutOfRange, "SGAS023")
+    );
     assert_eq!(code(&issue(&node, vec![jwt(&entry, &["a"])]).await[0]), "jwt");
 }
 
@@ -353,4 +359,30 @@ fn many_names_csr() -> Vec<u8> {
     let params = rcgen::CertificateParams::new(names).unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
     params.serialize_request(&key).unwrap().der().to_vec()
+}
+
+#[tokio::test]
+async fn what_was_signed_for_an_entry_is_a_use_of_it_and_what_was_refused_is_none() {
+    let world = World::new("dev.test").await;
+    let node = world.join().await;
+    let (x, j, w) = (
+        world.entry("/x", None).await,
+        world.entry("/j", None).await,
+        world.entry("/w", None).await,
+    );
+    let refused = world.entry("/refused", None).await;
+    let items = vec![
+        x509(&refused, b"no request".to_vec()),
+        x509(&x, make_csr(&key(), None, &[]).unwrap()),
+        jwt(&j, &["a"]),
+        wit(&w, make_csr(&key(), None, &[]).unwrap()),
+    ];
+    let outcomes = issue(&node, items).await;
+    assert_eq!(
+        outcomes.iter().map(code).skip(1).collect::<Vec<_>>(),
+        ["x509", "jwt", "wit"]
+    );
+    let today = Some(signet_time::Day::of(world.clock.now()));
+    let used = [&x, &j, &w, &refused].map(|entry| world.registry.last_used(entry.id));
+    assert_eq!(used, [today, today, today, None]);
 }

@@ -8,8 +8,13 @@
 )]
 
 mod attest;
+mod gate;
 mod issue;
+mod liar;
+mod news;
 mod node;
+mod rollback;
 mod sync;
+mod templates;
 mod world;
 mod x509pop;

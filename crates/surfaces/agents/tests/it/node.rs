@@ -11,7 +11,15 @@ use tonic::Code;
 fn renew(key: &LocalKey) -> v1::RenewRequest {
     v1::RenewRequest {
         csr: make_csr(key, None, &[]).unwrap().into(),
+        step: None,
     }
+}
+
+fn step(from: &[u8], to: &[u8]) -> Option<v1::RenewalStep> {
+    Some(v1::RenewalStep {
+        from: from.to_vec().into(),
+        to: to.to_vec().into(),
+    })
 }
 
 async fn refusal(node: &Node) -> (Code, String) {
@@ -85,6 +93,56 @@ async fn a_node_renews_with_the_same_key_and_with_a_new_one() {
 }
 
 #[tokio::test]
+async fn a_copied_key_is_told_of_when_its_second_holder_renews() {
+    let world = World::new("dev.test").await;
+    let key = LocalKey::generate(KeyKind::P256).unwrap();
+    let mut prover = world.prover(&key, world.root_hashes());
+    let mut request = world.attest_request(&key, &world.token().await);
+    request.step = step(&[], &[1; 16]);
+    let svid = prover.attest(request).await.unwrap().into_inner().svid.unwrap();
+    let client = world.connect(chain(&svid.chain), &key);
+    let renew = async |step| {
+        let request = v1::RenewRequest { step, ..renew(&key) };
+        client.clone().renew(request).await
+    };
+    let counted = |copies: u32| {
+        let line = format!("signet_node_key_copies_total {copies}\n");
+        assert!(world.metrics.text().contains(&line), "{}", world.metrics.text());
+    };
+    renew(step(&[1; 16], &[2; 16])).await.unwrap();
+    // An answer that was lost.
+    renew(step(&[1; 16], &[2; 16])).await.unwrap();
+    counted(0);
+    // The copy was made before, and is served: which of the two it is cannot be seen.
+    renew(step(&[1; 16], &[9; 16])).await.unwrap();
+    counted(1);
+    renew(step(&[2; 16], &[3; 16])).await.unwrap();
+    counted(2);
+    renew(step(&[3; 16], &[4; 16])).await.unwrap();
+    // One that comes back by the key alone, and says nothing of what it was given.
+    let mut back = world.attest_request(&key, "");
+    back.evidence = Some(v1::attest_request::Evidence::KnownNode(v1::KnownNode {
+        spiffe_id: svid.spiffe_id.clone(),
+    }));
+    let mut prover = world.prover(&key, world.root_hashes());
+    prover.attest(back).await.unwrap();
+    counted(3);
+    for malformed in [
+        step(&[4; 16], &[4; 16]),
+        step(&[4; 16], &[]),
+        step(&[4; 15], &[5; 16]),
+        step(&[4; 16], &[5; 17]),
+    ] {
+        let status = renew(malformed).await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::InvalidArgument, "SGAS025")
+        );
+    }
+    counted(3);
+}
+
+#[tokio::test]
 async fn a_workloads_svid_is_no_nodes() {
     let world = World::new("dev.test").await;
     let mut node = world.join().await;
@@ -96,6 +154,7 @@ async fn a_workloads_svid_is_no_nodes() {
     let item = v1::IssueItem {
         entry_id: entry.id.as_bytes().to_vec().into(),
         wish: Some(v1::issue_item::Wish::X509(wish)),
+        ..v1::IssueItem::default()
     };
     let answers = node
         .client

@@ -7,11 +7,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-struct Stream {
+pub(crate) struct Stream {
     world_now: signet_time::UnixTime,
-    replica: Replica,
-    incoming: Streaming<v1::SyncResponse>,
-    _outgoing: mpsc::Sender<v1::SyncRequest>,
+    pub(crate) replica: Replica,
+    pub(crate) incoming: Streaming<v1::SyncResponse>,
+    pub(crate) outgoing: mpsc::Sender<v1::SyncRequest>,
 }
 
 fn say(message: Message) -> v1::SyncRequest {
@@ -20,13 +20,13 @@ fn say(message: Message) -> v1::SyncRequest {
     }
 }
 
-async fn open(world: &World, node: &Node) -> Stream {
+pub(crate) async fn open(world: &World, node: &Node) -> Stream {
     open_with(world, node, hello("agent test", world.clock.now()))
         .await
         .unwrap()
 }
 
-async fn open_with(world: &World, node: &Node, first: v1::Hello) -> Result<Stream, Status> {
+pub(crate) async fn open_with(world: &World, node: &Node, first: v1::Hello) -> Result<Stream, Status> {
     let (outgoing, waiting) = mpsc::channel(4);
     outgoing.send(say(Message::Hello(first))).await.unwrap();
     let incoming = node
@@ -39,12 +39,22 @@ async fn open_with(world: &World, node: &Node, first: v1::Hello) -> Result<Strea
         world_now: world.clock.now(),
         replica: Replica::new(world.domain.clone()),
         incoming,
-        _outgoing: outgoing,
+        outgoing,
     })
 }
 
 impl Stream {
+    /// The next event but heartbeats, which may come at any time.
     async fn next(&mut self) -> Result<Event, Status> {
+        loop {
+            match self.any().await? {
+                Event::Alive { .. } => {}
+                event => return Ok(event),
+            }
+        }
+    }
+
+    pub(crate) async fn any(&mut self) -> Result<Event, Status> {
         let message = self
             .incoming
             .message()
@@ -53,20 +63,23 @@ impl Stream {
         Ok(self.replica.read(&message, self.world_now).unwrap())
     }
 
-    async fn state(&mut self) -> Arc<NodeState> {
-        match self.next().await.unwrap() {
-            Event::State(state) => state,
-            other => panic!("{other:?}"),
+    pub(crate) async fn state(&mut self) -> Arc<NodeState> {
+        loop {
+            match self.next().await.unwrap() {
+                Event::State(state) => return state,
+                Event::Piece => {}
+                other => panic!("{other:?}"),
+            }
         }
     }
 
-    async fn greeted(mut self) -> Self {
+    pub(crate) async fn greeted(mut self) -> Self {
         assert!(matches!(self.next().await, Ok(Event::Hello(_))));
         self
     }
 }
 
-fn paths(state: &NodeState) -> Vec<&str> {
+pub(crate) fn paths(state: &NodeState) -> Vec<&str> {
     state.entries.iter().map(|entry| entry.spiffe_id.path()).collect()
 }
 
@@ -99,6 +112,88 @@ async fn the_first_snapshot_comes_at_once_and_each_change_that_concerns_the_node
     assert!(last.cursor.seq > first.cursor.seq && last.cursor.epoch == first.cursor.epoch);
     let mut elsewhere = open(&world, &other).await.greeted().await;
     assert_eq!(paths(&*elsewhere.state().await), ["/everywhere", "/there"]);
+}
+
+#[tokio::test]
+async fn a_fifth_stream_of_a_node_takes_the_place_of_its_oldest() {
+    let world = World::new("dev.test").await;
+    let (node, other) = (world.join().await, world.join().await);
+    let mut apart = open(&world, &other).await.greeted().await;
+    apart.state().await;
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        let mut stream = open(&world, &node).await.greeted().await;
+        stream.state().await;
+        streams.push(stream);
+    }
+    let status = streams.remove(0).next().await.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::Unavailable, "SGAS031")
+    );
+    assert!(status.message().contains("4 may be open"), "{status:?}");
+    world.entry("/w", None).await;
+    for stream in streams.iter_mut().chain([&mut apart]) {
+        assert_eq!(paths(&*stream.state().await), ["/w"]);
+    }
+}
+
+/// What is sent to a peer that does not read is kept for it: it must not have the more of it the more often it comes.
+#[tokio::test]
+async fn a_replaced_stream_that_nobody_reads_takes_its_connection_along() {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use prost::Message as _;
+    let world = World::new("dev.test").await;
+    let node = world.join().await;
+    let tls = world.tls(node.chain.clone(), &node.key);
+    let stream = signet_net::client::channel::tls_stream(&world.address.to_string(), tls)
+        .await
+        .unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(0)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let hello = say(Message::Hello(hello("agent test", world.clock.now()))).encode_to_vec();
+    let framed = [
+        &[0],
+        &u32::try_from(hello.len()).unwrap().to_be_bytes()[..],
+        &hello,
+    ]
+    .concat();
+    let request = http::Request::post(format!("https://{}/signet.agent.v1.Agent/Sync", world.address))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(http_body_util::Full::new(bytes::Bytes::from(framed)))
+        .unwrap();
+    let _unread = sender.send_request(request).await.unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        assert!(!connection.is_finished());
+        streams.push(open(&world, &node).await.greeted().await);
+    }
+    let _ = connection.await.unwrap();
+    for stream in &mut streams {
+        stream.state().await;
+    }
+}
+
+#[tokio::test]
+async fn an_agent_may_ask_for_everything_anew_once_in_a_heartbeat() {
+    let world = World::new("dev.test").await;
+    let node = world.join().await;
+    let mut stream = open(&world, &node).await.greeted().await;
+    let state = stream.state().await;
+    let resync = signet_feed::resync(state.cursor);
+    stream.outgoing.send(resync.clone()).await.unwrap();
+    stream.state().await;
+    stream.outgoing.send(resync).await.unwrap();
+    let status = stream.next().await.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::ResourceExhausted, "SGAS030")
+    );
 }
 
 #[tokio::test]
@@ -183,7 +278,10 @@ async fn the_same_cursor_has_the_same_content_when_time_goes_by() {
         (before.cursor.seq, paths(&before)),
         (after.cursor.seq, paths(&after))
     );
-    assert_eq!(after.entries[0].expires_at, Some(world.clock.now()));
+    assert_eq!(
+        after.entries.iter().next().unwrap().expires_at,
+        Some(world.clock.now())
+    );
     let mut stream = open(&world, &node).await.greeted().await;
     stream.state().await;
     world.registry.sweep(world.clock.now()).await.unwrap();
@@ -276,23 +374,13 @@ async fn a_server_that_stops_says_so() {
 #[tokio::test]
 async fn a_thousand_streams_are_served_and_a_reader_that_sleeps_blocks_nobody() {
     let world = World::new("dev.test").await;
-    let node = world.join().await;
-    let mut sleeper = open(&world, &node).await;
+    let mut sleeper = open(&world, &world.join().await).await;
     let mut streams = Vec::new();
-    for number in 0..1_000 {
-        // A connection carries at most 128.
-        let client = if number % 100 == 0 {
-            Node {
-                id: node.id.clone(),
-                key: signet_crypto::LocalKey::generate(signet_crypto::KeyKind::P256).unwrap(),
-                chain: Vec::new(),
-                client: world.connect(node.chain.clone(), &node.key),
-            }
-        } else {
-            continue;
-        };
-        for _ in 0..100 {
-            streams.push(open(&world, &client).await.greeted().await);
+    // A node has at most four.
+    for _ in 0..250 {
+        let node = world.join().await;
+        for _ in 0..4 {
+            streams.push(open(&world, &node).await.greeted().await);
         }
     }
     for stream in &mut streams {

@@ -1,7 +1,6 @@
 //! A trust domain with one server, and agents that connect to it.
 
 use arc_swap::ArcSwap;
-use http::Extensions;
 use signet_authority::{Authority, Context, NoneReserved, Profile, X509Request};
 use signet_check::machine::Binding;
 use signet_crypto::{KeyKind, LocalKey, digest};
@@ -16,13 +15,11 @@ use signet_record::Recorder;
 use signet_registry::{Entry, JoinTokenWish, NewEntry, Registry};
 use signet_store::memory::{MemoryJournal, MemoryLog};
 use signet_store::{ChangeLog, Journal, Origin};
-use signet_surface_agents::{Agents, Parts, Series, X509Pop, service};
+use signet_surface_agents::{Agents, Alarm, FeedPace, Parts, Series, X509Pop, service};
 use signet_telemetry::Metrics;
 use signet_testkit::ManualClock;
 use signet_time::{Clock as _, SharedClock};
-use signet_tls::{
-    ClientPolicy, ClientTls, LiveIdentity, PeerRule, ServerTls, TlsError, channel_binding, peer_identity,
-};
+use signet_tls::{ClientPolicy, ClientTls, LiveIdentity, PeerRule, ServerTls, channel_binding};
 use signet_trust::TrustView;
 use signet_x509::{Csr, Der, make_csr, self_signed_node};
 use std::net::SocketAddr;
@@ -32,6 +29,7 @@ use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
 
 pub(crate) struct World {
+    pub(crate) log: MemoryLog,
     pub(crate) domain: TrustDomain,
     pub(crate) clock: ManualClock,
     pub(crate) registry: Arc<Registry>,
@@ -39,6 +37,8 @@ pub(crate) struct World {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) alarm: Arc<Alarm>,
+    pub(crate) agents: Agents,
     pub(crate) address: SocketAddr,
     /// The chain that the server shows, its root last.
     pub(crate) shown: Vec<Der>,
@@ -54,24 +54,30 @@ pub(crate) struct Node {
 
 impl World {
     pub(crate) async fn new(domain: &str) -> Self {
-        Self::make(domain, true, None).await
+        Self::with_pace(domain, FeedPace::default()).await
+    }
+
+    /// A world whose server speaks up at another pace.
+    pub(crate) async fn with_pace(domain: &str, pace: FeedPace) -> Self {
+        Self::make(domain, true, None, pace).await
     }
 
     /// A world that takes the machines of `x509pop`.
     pub(crate) async fn with_machines(domain: &str, x509pop: X509Pop) -> Self {
-        Self::make(domain, true, Some(x509pop)).await
+        Self::make(domain, true, Some(x509pop), FeedPace::default()).await
     }
 
     /// A world whose keys follow the log only when they must: they lag behind the registry.
     pub(crate) async fn with_lagging_keys(domain: &str) -> Self {
-        Self::make(domain, false, None).await
+        Self::make(domain, false, None, FeedPace::default()).await
     }
 
-    async fn make(domain: &str, keys_follow: bool, x509pop: Option<X509Pop>) -> Self {
+    async fn make(domain: &str, keys_follow: bool, x509pop: Option<X509Pop>, pace: FeedPace) -> Self {
         let domain = TrustDomain::parse(domain).unwrap();
         let clock = ManualClock::default();
         let shared: SharedClock = Arc::new(clock.clone());
-        let log: Arc<dyn ChangeLog> = Arc::new(MemoryLog::new());
+        let memory = MemoryLog::new();
+        let log: Arc<dyn ChangeLog> = Arc::new(memory.clone());
         let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
         let recorder = Recorder::new(Arc::clone(&journal));
         let seal = Arc::new(MemorySeal::random().unwrap());
@@ -99,7 +105,7 @@ impl World {
         let trust = Arc::new(ArcSwap::from_pointee(view));
         let tls = ServerTls::new(identity, trust, Arc::clone(&shared), ClientPolicy::SpiffeOrProof).unwrap();
         let metrics = Metrics::new(None);
-        let shutdown = CancellationToken::new();
+        let (shutdown, alarm) = (CancellationToken::new(), Arc::new(Alarm::default()));
         let agents = Agents::new(Parts {
             registry: Arc::clone(&registry),
             keys: Arc::clone(&keys),
@@ -109,27 +115,26 @@ impl World {
             series: Series::new(&metrics),
             x509pop,
             software: "signet test".into(),
+            pace,
+            alarm: Arc::clone(&alarm),
         });
         let server = TcpServer::bind("127.0.0.1:0".parse().unwrap(), "test")
             .await
             .unwrap();
         let address = server.address();
-        let identify = |connection: &rustls::ServerConnection| {
-            let mut extensions = Extensions::new();
-            extensions.insert(peer_identity(connection));
-            extensions.insert(channel_binding(connection)?);
-            Ok::<_, TlsError>(extensions)
-        };
+        let doors = agents.clone();
+        let identify = move |connection: &rustls::ServerConnection| doors.identify(connection);
         let serving = serve_tls(
             server,
             tls.config(),
             identify,
-            service(agents),
+            service(agents.clone()),
             Limits::agents(),
             shutdown.clone(),
         );
         tokio::spawn(serving);
         Self {
+            log: memory,
             domain,
             clock,
             registry,
@@ -137,6 +142,8 @@ impl World {
             journal,
             metrics,
             shutdown,
+            alarm,
+            agents,
             address,
             shown,
         }
@@ -195,12 +202,18 @@ impl World {
 
     /// A connection that shows `chain`.
     pub(crate) fn connect(&self, chain: Vec<Der>, key: &LocalKey) -> AgentClient<Channel> {
+        AgentClient::new(channel::tls(self.address.to_string(), self.tls(chain, key)))
+    }
+
+    /// How whoever has `chain` connects.
+    pub(crate) fn tls(&self, chain: Vec<Der>, key: &LocalKey) -> Arc<rustls::ClientConfig> {
         let identity = Arc::new(LiveIdentity::new(chain, key).unwrap());
         let view = TrustView::new(self.domain.clone()).with_bundle(self.keys.bundle().unwrap());
         let trust = Arc::new(ArcSwap::from_pointee(view));
         let clock = Arc::new(self.clock.clone());
-        let tls = ClientTls::new(identity, trust, clock, PeerRule::server()).unwrap();
-        AgentClient::new(channel::tls(self.address.to_string(), tls.config()))
+        ClientTls::new(identity, trust, clock, PeerRule::server())
+            .unwrap()
+            .config()
     }
 
     pub(crate) async fn join(&self) -> Node {
@@ -231,6 +244,7 @@ impl World {
             hello: Some(hello("agent test", self.clock.now())),
             evidence: Some(Evidence::JoinToken(token.to_owned())),
             csr: make_csr(key, None, &[]).unwrap().into(),
+            step: None,
         }
     }
 

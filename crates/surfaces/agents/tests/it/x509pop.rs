@@ -45,6 +45,7 @@ fn request(world: &World, key: &LocalKey, evidence: v1::X509Pop) -> v1::AttestRe
         hello: Some(hello("agent test", world.clock.now())),
         evidence: Some(Evidence::X509pop(evidence)),
         csr: make_csr(key, None, &[]).unwrap().into(),
+        step: None,
     }
 }
 
@@ -100,7 +101,7 @@ async fn a_machine_becomes_the_node_that_its_certificate_names_each_time() {
     assert_eq!(node(&world).public_key_sha256, second.public_key().fingerprint());
     let mut old = world.connect(chain(&svid.chain), &first);
     let csr = make_csr(&first, None, &[]).unwrap().into();
-    let renewed = old.renew(v1::RenewRequest { csr }).await;
+    let renewed = old.renew(v1::RenewRequest { csr, step: None }).await;
     assert_eq!(refusal(renewed), (Code::Unauthenticated, "SGAS005".to_owned()));
 
     let other = attest(&world, &ca.leaf_from(recipe()), &key()).await.unwrap();
@@ -247,7 +248,7 @@ async fn a_banned_node_stays_out_and_an_evicted_one_may_prove_itself_anew() {
     assert_eq!(again.spiffe_id, svid.spiffe_id);
     let mut old = world.connect(chain(&svid.chain), &node);
     let csr = make_csr(&node, None, &[]).unwrap().into();
-    let renewed = old.renew(v1::RenewRequest { csr }).await;
+    let renewed = old.renew(v1::RenewRequest { csr, step: None }).await;
     assert_eq!(
         refusal(renewed),
         (Code::Unauthenticated, "SGAS005".to_owned()),

@@ -7,6 +7,9 @@
     reason = "tests fail by panicking"
 )]
 
+mod news;
+mod recorded;
+
 use core::time::Duration;
 use proptest::prelude::*;
 use prost::Message as _;
@@ -15,7 +18,7 @@ use signet_feed::{
     Capabilities, Capability, Event, FeedCursor, FeedEntry, FeedError, NodeState, PeerHello, Producer,
     Replica, hello,
 };
-use signet_id::{Selector, SpiffeId, TrustDomain};
+use signet_id::{IdPattern, Selector, TrustDomain};
 use signet_jose::{Jwk, JwkParams, JwsAlgorithm};
 use signet_proto::agent::v1::{self, sync_response::Message};
 use signet_time::UnixTime;
@@ -83,7 +86,7 @@ fn bundle(name: &str) -> Arc<Bundle> {
 fn entry(number: u8) -> FeedEntry {
     FeedEntry {
         id: [number; 16],
-        spiffe_id: SpiffeId::parse(&format!("spiffe://dev.test/w/{number}")).unwrap(),
+        spiffe_id: IdPattern::parse(&format!("spiffe://dev.test/w/{number}")).unwrap(),
         selectors: vec![Selector::parse("unix:uid:1000").unwrap()],
         x509_ttl: Duration::from_secs(3_600),
         jwt_ttl: Duration::from_secs(300),
@@ -94,6 +97,7 @@ fn entry(number: u8) -> FeedEntry {
         expires_at: Some(NOW),
         created_at: NOW,
         seq: 9,
+        expansion: None,
     }
 }
 
@@ -215,7 +219,7 @@ fn a_server_of_another_protocol_is_refused() {
             error,
             FeedError::Protocol {
                 theirs: 2,
-                ours: 1,
+                newest: 1,
                 ..
             }
         ),

@@ -30,6 +30,9 @@ fn endpoint() -> Endpoint {
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
+        // A stream or call that we drop counts as a reset, and by default a connection fails after 1,024 of them however
+        // long it has lived. That is meant for peers who make us reset streams; we call these servers, and trust them.
+        .http2_max_local_error_reset_streams(None)
 }
 
 /// A channel over the UNIX socket at `path`.

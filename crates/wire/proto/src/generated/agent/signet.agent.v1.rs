@@ -2,7 +2,8 @@
 /// Who speaks, in which version, and what it can do.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Hello {
-    /// The protocol version: 1.
+    /// The protocol version. An agent names the newest that it speaks, a server the one that it speaks with this agent:
+    /// that of the agent, or the answer is an error.
     #[prost(uint32, tag = "1")]
     pub protocol: u32,
     /// The software's version, for people.
@@ -14,6 +15,10 @@ pub struct Hello {
     /// The sender's clock in milliseconds since 1970, for measuring skew.
     #[prost(uint64, tag = "4")]
     pub now_ms: u64,
+    /// Of an agent that names `delta` and opens a stream: the place in the log that its state is of. A server that still
+    /// knows what changed since then sends that and no snapshot.
+    #[prost(message, optional, tag = "5")]
+    pub holds: ::core::option::Option<Cursor>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AttestRequest {
@@ -22,6 +27,9 @@ pub struct AttestRequest {
     /// PKCS#10 in DER, for the key that the TLS certificate shows.
     #[prost(bytes = "bytes", tag = "3")]
     pub csr: ::prost::bytes::Bytes,
+    /// Servers that know nothing of it skip it.
+    #[prost(message, optional, tag = "6")]
+    pub step: ::core::option::Option<RenewalStep>,
     #[prost(oneof = "attest_request::Evidence", tags = "2, 4, 5")]
     pub evidence: ::core::option::Option<attest_request::Evidence>,
 }
@@ -39,6 +47,18 @@ pub mod attest_request {
         #[prost(message, tag = "5")]
         X509pop(super::X509Pop),
     }
+}
+/// How a renewal of the node's identity follows on the one before, so that a copied key shows: of two agents that live
+/// from one copy, the second to renew does not go on from what the first said. Asked for again after an answer that was
+/// lost, both marks are as they were.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewalStep {
+    /// 16 bytes: the mark of the last renewal; empty: the agent holds none.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub from: ::prost::bytes::Bytes,
+    /// 16 random bytes, made for this renewal and kept before it is sent.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub to: ::prost::bytes::Bytes,
 }
 /// For a node whose SVID opens no door any more: it expired, or its issuer was tainted, while the node was away.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -70,6 +90,9 @@ pub struct RenewRequest {
     /// PKCS#10 in DER.
     #[prost(bytes = "bytes", tag = "1")]
     pub csr: ::prost::bytes::Bytes,
+    /// Servers that know nothing of it skip it.
+    #[prost(message, optional, tag = "2")]
+    pub step: ::core::option::Option<RenewalStep>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RenewResponse {
@@ -91,7 +114,7 @@ pub struct NodeSvid {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SyncRequest {
-    #[prost(oneof = "sync_request::Message", tags = "1, 2")]
+    #[prost(oneof = "sync_request::Message", tags = "1, 2, 3")]
     pub message: ::core::option::Option<sync_request::Message>,
 }
 /// Nested message and enum types in `SyncRequest`.
@@ -101,10 +124,20 @@ pub mod sync_request {
         /// First, once.
         #[prost(message, tag = "1")]
         Hello(super::Hello),
-        /// The version of the snapshot that now serves workloads.
+        /// The version of the state that now serves workloads.
         #[prost(message, tag = "2")]
         Applied(super::Applied),
+        /// What the agent holds is not what the server says that it sent: it asks for a snapshot. To servers that named
+        /// `delta`.
+        #[prost(message, tag = "3")]
+        Resync(super::Resync),
     }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Resync {
+    /// The place in the log that the state is of that is wrong.
+    #[prost(message, optional, tag = "1")]
+    pub holds: ::core::option::Option<Cursor>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Applied {
@@ -113,7 +146,7 @@ pub struct Applied {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SyncResponse {
-    #[prost(oneof = "sync_response::Message", tags = "1, 2, 3")]
+    #[prost(oneof = "sync_response::Message", tags = "1, 2, 3, 4, 5, 6")]
     pub message: ::core::option::Option<sync_response::Message>,
 }
 /// Nested message and enum types in `SyncResponse`.
@@ -128,6 +161,15 @@ pub mod sync_response {
         /// The stream ends for a planned reason; come back after the pause, to any server.
         #[prost(message, tag = "3")]
         GoingAway(super::GoingAway),
+        /// For agents that named `chunks`, in place of `snapshot`.
+        #[prost(message, tag = "4")]
+        Chunk(super::SnapshotChunk),
+        /// For agents that named `delta`.
+        #[prost(message, tag = "5")]
+        Delta(super::Delta),
+        /// For agents that named `heartbeat`.
+        #[prost(message, tag = "6")]
+        Heartbeat(super::Heartbeat),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -149,6 +191,81 @@ pub struct Snapshot {
     /// The issuer that JWT-SVIDs name.
     #[prost(string, tag = "4")]
     pub jwt_issuer: ::prost::alloc::string::String,
+}
+/// A piece of a snapshot. Bundles come before entries. The pieces of one snapshot follow one another and nothing comes
+/// between them; the agent goes on with what it had until it has the last.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SnapshotChunk {
+    /// 0, 1, 2, ... within one snapshot. 0 begins a new one.
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    #[prost(message, repeated, tag = "4")]
+    pub bundles: ::prost::alloc::vec::Vec<Bundle>,
+    #[prost(message, repeated, tag = "5")]
+    pub entries: ::prost::alloc::vec::Vec<Entry>,
+    /// In the last piece alone.
+    #[prost(message, optional, tag = "6")]
+    pub end: ::core::option::Option<SnapshotEnd>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotEnd {
+    #[prost(message, optional, tag = "1")]
+    pub cursor: ::core::option::Option<Cursor>,
+    /// The issuer that JWT-SVIDs name.
+    #[prost(string, tag = "2")]
+    pub jwt_issuer: ::prost::alloc::string::String,
+    /// Over the entries of the whole snapshot.
+    #[prost(message, optional, tag = "3")]
+    pub digest: ::core::option::Option<Digest>,
+}
+/// What changed for this node between two places in the log.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Delta {
+    /// The place that the agent's state is of.
+    #[prost(message, optional, tag = "1")]
+    pub from: ::core::option::Option<Cursor>,
+    /// The bundles that changed, each whole.
+    #[prost(message, repeated, tag = "4")]
+    pub bundles: ::prost::alloc::vec::Vec<Bundle>,
+    /// Foreign trust domains whose bundles the node has to forget.
+    #[prost(string, repeated, tag = "5")]
+    pub bundles_removed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// 16 bytes each: the entries that the node may serve no more.
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    pub removed: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// New entries, and new forms of those that the node had.
+    #[prost(message, repeated, tag = "7")]
+    pub entries: ::prost::alloc::vec::Vec<Entry>,
+    #[prost(message, optional, tag = "8")]
+    pub to: ::core::option::Option<Cursor>,
+    /// The issuer that JWT-SVIDs name.
+    #[prost(string, tag = "9")]
+    pub jwt_issuer: ::prost::alloc::string::String,
+}
+/// The server is there, and nothing changed for this node up to `cursor` but what it was sent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Heartbeat {
+    #[prost(uint64, tag = "1")]
+    pub now_ms: u64,
+    #[prost(message, optional, tag = "2")]
+    pub cursor: ::core::option::Option<Cursor>,
+    /// The next one comes within this time. An agent that hears nothing for three times as long connects anew.
+    #[prost(uint64, tag = "3")]
+    pub interval_ms: u64,
+    /// Now and then: over all entries of the node as of `cursor`.
+    #[prost(message, optional, tag = "4")]
+    pub digest: ::core::option::Option<Digest>,
+}
+/// An order-free hash of a set of entries: the sum of SHA-256(id, seq as 8 bytes, big-endian) over all of them, where each
+/// hash counts as four numbers of 64 bits, little-endian, that are each added modulo 2^64.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Digest {
+    /// 32 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub sum: ::prost::bytes::Bytes,
+    /// How many entries there are.
+    #[prost(uint64, tag = "2")]
+    pub entries: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Cursor {
@@ -235,6 +352,10 @@ pub struct Entry {
     /// The change that last touched it.
     #[prost(uint64, tag = "12")]
     pub seq: u64,
+    /// In place of `spiffe_id`, for agents that named `id-templates`: a template of identities with all that the server
+    /// knows of the node filled in. What is left in braces are facts of processes, `KIND.KEY`.
+    #[prost(string, tag = "13")]
+    pub id_template: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IssueRequest {
@@ -242,11 +363,19 @@ pub struct IssueRequest {
     #[prost(message, repeated, tag = "1")]
     pub items: ::prost::alloc::vec::Vec<IssueItem>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IssueItem {
     /// 16 bytes: the entry that entitles the workload.
     #[prost(bytes = "bytes", tag = "1")]
     pub entry_id: ::prost::bytes::Bytes,
+    /// Of an entry that is a template: the facts of the process that stand in it, each once.
+    #[prost(message, repeated, tag = "5")]
+    pub facts: ::prost::alloc::vec::Vec<Fact>,
+    /// The identity that the agent takes the entry to give, of a template with these facts. The server finds that out for
+    /// itself, and refuses another one: an agent that has not heard of a change yet must not hand out what the entry gives
+    /// since. Agents of before say it of templates alone.
+    #[prost(string, tag = "6")]
+    pub spiffe_id: ::prost::alloc::string::String,
     #[prost(oneof = "issue_item::Wish", tags = "2, 3, 4")]
     pub wish: ::core::option::Option<issue_item::Wish>,
 }
@@ -262,6 +391,14 @@ pub mod issue_item {
         #[prost(message, tag = "4")]
         Wit(super::WitWish),
     }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Fact {
+    /// Such as `unix.user`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct X509Wish {
@@ -445,7 +582,7 @@ pub mod agent_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Small::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/signet.agent.v1.Agent/Attest",
             );
@@ -467,7 +604,7 @@ pub mod agent_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Small::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/signet.agent.v1.Agent/Renew",
             );
@@ -476,7 +613,8 @@ pub mod agent_client {
                 .insert(GrpcMethod::new("signet.agent.v1.Agent", "Renew"));
             self.inner.unary(req, path, codec).await
         }
-        /// Streams the state of this node: a snapshot first, then one on each change.
+        /// Streams the state of this node: a snapshot first, then what changes. To agents that named nothing of deltas, a
+        /// whole snapshot on each change.
         pub async fn sync(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::SyncRequest>,
@@ -492,7 +630,7 @@ pub mod agent_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Small::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/signet.agent.v1.Agent/Sync",
             );
@@ -514,7 +652,7 @@ pub mod agent_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Small::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/signet.agent.v1.Agent/Issue",
             );
@@ -554,7 +692,8 @@ pub mod agent_server {
             >
             + std::marker::Send
             + 'static;
-        /// Streams the state of this node: a snapshot first, then one on each change.
+        /// Streams the state of this node: a snapshot first, then what changes. To agents that named nothing of deltas, a
+        /// whole snapshot on each change.
         async fn sync(
             &self,
             request: tonic::Request<tonic::Streaming<super::SyncRequest>>,
@@ -669,7 +808,7 @@ pub mod agent_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AttestSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Small::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -712,7 +851,7 @@ pub mod agent_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RenewSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Small::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -756,7 +895,7 @@ pub mod agent_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SyncSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Small::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -799,7 +938,7 @@ pub mod agent_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IssueSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Small::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

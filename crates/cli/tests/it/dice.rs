@@ -4,11 +4,11 @@ use std::hash::{BuildHasher as _, RandomState};
 
 /// A generator (xorshift64*): good enough to pick moments.
 #[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// Seeds it from `SIGNET_CRASH_SEED`, or anew, and prints the seed.
-    pub(super) fn seeded(what: &str) -> Self {
+    pub(crate) fn seeded(what: &str) -> Self {
         let seed = std::env::var("SIGNET_CRASH_SEED")
             .ok()
             .and_then(|text| text.parse().ok())
@@ -19,7 +19,7 @@ impl Dice {
     }
 
     /// Another generator, for a task of its own.
-    pub(super) fn split(&mut self) -> Self {
+    pub(crate) fn split(&mut self) -> Self {
         Self(self.any() | 1)
     }
 
@@ -31,7 +31,7 @@ impl Dice {
     }
 
     /// A number below `bound`.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         (self.any() >> 16) % bound.max(1)
     }
 }
