@@ -5,18 +5,32 @@ use crate::fleet::Fleet;
 use crate::program::{Done, run, signet};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
 /// A process to ask about.
 struct Asked(Child);
 
 impl Asked {
+    /// One that runs its program: `spawn` returns while the kernel is still loading it, and a process that is looked
+    /// at then has become another one a moment later.
     fn start() -> Self {
-        let child = Command::new("cat")
+        let mut child = Command::new("cat")
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn();
-        Self(child.unwrap())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start");
+        let said = b"running";
+        child.stdin.as_mut().expect("input").write_all(said).expect("say");
+        let mut heard = [0; 7];
+        child
+            .stdout
+            .as_mut()
+            .expect("output")
+            .read_exact(&mut heard)
+            .expect("hear");
+        assert_eq!(&heard, said);
+        Self(child)
     }
 
     fn pid(&self) -> String {

@@ -9,6 +9,7 @@ use signet_proto::local::v1::svid::State;
 use signet_proto::local::v1::why_client::WhyClient;
 use signet_proto::local::v1::{ProcessRequest, ProcessResponse};
 use signet_proto::workload::X509svidRequest;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -21,12 +22,25 @@ use tonic_types::StatusExt as _;
 struct Asked(Child);
 
 impl Asked {
+    /// One that runs its program: `spawn` returns while the kernel is still loading it, and a process that is looked
+    /// at then has become another one a moment later.
     fn start() -> Self {
-        let child = Command::new("cat")
+        let mut child = Command::new("cat")
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn();
-        Self(child.expect("start"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start");
+        let said = b"running";
+        child.stdin.as_mut().expect("input").write_all(said).expect("say");
+        let mut heard = [0; 7];
+        child
+            .stdout
+            .as_mut()
+            .expect("output")
+            .read_exact(&mut heard)
+            .expect("hear");
+        assert_eq!(&heard, said);
+        Self(child)
     }
 
     fn pid(&self) -> u32 {
