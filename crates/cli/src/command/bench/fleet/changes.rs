@@ -123,7 +123,8 @@ pub(super) async fn push(
         entry.expires_at = Some(plan.ends_at);
         let mut id = String::new();
         for (what, latencies) in [(What::Comes, &mut there), (What::Goes, &mut gone)] {
-            let agents = fleet.tally.now().connected;
+            // One that is between two streams is told on the next: whom it does not count, another would stand for.
+            let agents = plan.agents.saturating_sub(fleet.tally.now().gave_up);
             let (all, began) = (
                 fleet.sightings.expect_everywhere(&entry.spiffe_id, what, agents),
                 Instant::now(),

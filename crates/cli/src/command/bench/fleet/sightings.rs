@@ -2,10 +2,10 @@
 
 use super::super::latency::Latencies;
 use super::super::run::lock;
-use signet_feed::{EntryChange, NodeState};
+use signet_feed::{EntryChange, EntrySet, FeedEntry, NodeState};
 use signet_id::{IdPattern, SpiffeId};
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::sync::oneshot;
 
@@ -36,12 +36,16 @@ struct Push {
 }
 
 impl Push {
-    fn is_seen_in(&self, change: &EntryChange) -> bool {
-        let (there, not_there) = match self.what {
-            What::Comes => (&change.after, &change.before),
-            What::Goes => (&change.before, &change.after),
-        };
-        not_there.is_none() && there.as_ref().is_some_and(|entry| entry.spiffe_id == self.id)
+    /// Whether an agent is told of it by `changes`: each is once, because it expects the next change only when all have
+    /// this one.
+    fn is_seen_by(&self, is_first_state: bool, changes: &[EntryChange]) -> bool {
+        let is_it =
+            |entry: &Option<Arc<FeedEntry>>| entry.as_ref().is_some_and(|entry| entry.spiffe_id == self.id);
+        match self.what {
+            What::Comes => changes.iter().any(|c| !is_it(&c.before) && is_it(&c.after)),
+            What::Goes if is_first_state => !changes.iter().any(|c| is_it(&c.after)),
+            What::Goes => changes.iter().any(|c| is_it(&c.before) && !is_it(&c.after)),
+        }
     }
 }
 
@@ -83,25 +87,30 @@ impl Sightings {
         tell(&self.here, &id.clone().into());
     }
 
-    /// An agent that had `before` goes on with `after`.
+    /// An agent that had `before`, or nothing yet, goes on with `after`.
     pub(super) fn follow(&self, before: Option<&NodeState>, after: &NodeState) {
-        let Some(before) = before else { return };
         if lock(&self.gone).is_empty() && lock(&self.push).is_none() {
             return;
         }
-        for change in after.entries.changes_since(&before.entries) {
+        let nothing = EntrySet::default();
+        let changes = after
+            .entries
+            .changes_since(before.map_or(&nothing, |before| &before.entries));
+        for change in &changes {
             if let (Some(entry), None) = (&change.before, &change.after) {
                 tell(&self.gone, &entry.spiffe_id);
             }
-            if let Some(push) = lock(&self.push).as_mut().filter(|push| push.is_seen_in(&change)) {
-                push.arrived.add(push.began.elapsed());
-                push.left = push.left.saturating_sub(1);
-                if push.left == 0
-                    && let Some(done) = push.done.take()
-                {
-                    // Nobody may be waiting any more.
-                    let _ = done.send(());
-                }
+        }
+        if let Some(push) = lock(&self.push).as_mut()
+            && push.is_seen_by(before.is_none(), &changes)
+        {
+            push.arrived.add(push.began.elapsed());
+            push.left = push.left.saturating_sub(1);
+            if push.left == 0
+                && let Some(done) = push.done.take()
+            {
+                // Nobody may be waiting any more.
+                let _ = done.send(());
             }
         }
     }
@@ -117,5 +126,64 @@ fn tell(waiting: &Waiting, id: &IdPattern) {
     if let Some(sender) = lock(waiting).remove(id) {
         // Nobody may be waiting any more.
         let _ = sender.send(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signet_proto::agent::v1;
+
+    fn entries(paths: &[&str]) -> EntrySet {
+        let own = "a.test".parse().unwrap();
+        let mut set = EntrySet::default();
+        for path in paths {
+            let mut id = [0; 16];
+            id[..path.len()].copy_from_slice(path.as_bytes());
+            let entry = v1::Entry {
+                id: id.to_vec().into(),
+                spiffe_id: format!("spiffe://a.test/{path}"),
+                selectors: vec!["unix:uid:1".to_owned()],
+                x509_ttl_s: 60,
+                jwt_ttl_s: 60,
+                created_at_ms: 1,
+                seq: 1,
+                ..v1::Entry::default()
+            };
+            set.put(Arc::new(FeedEntry::from_proto(&entry, &own).unwrap()));
+        }
+        set
+    }
+
+    fn push(what: What) -> Push {
+        Push {
+            id: "spiffe://a.test/all".parse::<SpiffeId>().unwrap().into(),
+            what,
+            began: Instant::now(),
+            arrived: Latencies::new(),
+            left: 1,
+            done: None,
+        }
+    }
+
+    #[test]
+    fn an_agent_sees_a_change_once_on_whatever_stream() {
+        let (without, with) = (entries(&["own"]), entries(&["own", "all"]));
+        let (comes, goes) = (push(What::Comes), push(What::Goes));
+        let came = with.changes_since(&without);
+        assert!(comes.is_seen_by(false, &came) && !goes.is_seen_by(false, &came));
+        let went = without.changes_since(&with);
+        assert!(goes.is_seen_by(false, &went) && !comes.is_seen_by(false, &went));
+        for changes in [
+            with.changes_since(&with),
+            entries(&["own", "new"]).changes_since(&without),
+        ] {
+            assert!(!comes.is_seen_by(false, &changes) && !goes.is_seen_by(false, &changes));
+        }
+        // A first state is compared with nothing.
+        let nothing = EntrySet::default();
+        let (first_with, first_without) = (with.changes_since(&nothing), without.changes_since(&nothing));
+        assert!(comes.is_seen_by(true, &first_with) && !comes.is_seen_by(true, &first_without));
+        assert!(goes.is_seen_by(true, &first_without) && !goes.is_seen_by(true, &first_with));
     }
 }
