@@ -166,7 +166,7 @@ impl From<tonic::Status> for WorkloadError {
         match status.code() {
             tonic::Code::PermissionDenied => Self::NoIdentity { message },
             tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => Self::Unavailable { message },
-            tonic::Code::Unknown if is_broken => Self::Unavailable { message },
+            tonic::Code::Unknown | tonic::Code::Cancelled if is_broken => Self::Unavailable { message },
             code => Self::Refused {
                 code: code_name(code),
                 message,
@@ -204,6 +204,11 @@ mod tests {
         let cause = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         let broken = WorkloadError::from(Status::from_error(Box::new(cause)));
         assert!(matches!(broken, WorkloadError::Unavailable { .. }), "{broken:?}");
+        // A call that was never sent, because the connection was gone by then.
+        let mut unsent = Status::cancelled("operation was canceled");
+        unsent.set_source(std::sync::Arc::new(std::io::Error::other("closed")));
+        let unsent = WorkloadError::from(unsent);
+        assert!(matches!(unsent, WorkloadError::Unavailable { .. }), "{unsent:?}");
         // What the endpoint itself says has no cause here.
         let said = WorkloadError::from(Status::unknown("?"));
         assert!(
