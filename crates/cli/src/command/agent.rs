@@ -8,7 +8,7 @@ use signet_agent::{Agent, AgentError, AgentSettings, Handle, Launch, Pace};
 use signet_settings::{HostPort, SettingsError};
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
 /// `signet agent ...`.
 #[derive(Debug, Subcommand)]
@@ -73,6 +73,7 @@ impl AgentCommand {
                 }
             };
             notify::tell("READY=1");
+            tokio::spawn(let_go_of_start(agent.ready()));
             let reloader = agent.reloader();
             let read = run.config.is_some().then_some(move || run.settings());
             hangups.reload(read, move |new| reloader.take_over(new), shutdown.clone());
@@ -135,6 +136,21 @@ impl Run {
     }
 }
 
+/// Lets go of the code that only a start needs, once `ready` says that there is a state and workloads that waited for it
+/// were told of it.
+async fn let_go_of_start(ready: impl Future<Output = Result<(), AgentError>>) {
+    if ready.await.is_err() {
+        return;
+    }
+    tokio::time::sleep(STARTED_WITHIN).await;
+    match tokio::task::spawn_blocking(signet_sys::memory::let_go_of_code).await {
+        Ok(Ok(bytes)) => debug!(bytes, "let go of the code in memory"),
+        // Nothing depends on it.
+        Ok(Err(error)) => debug!(%error, "the code stays in memory"),
+        Err(_) => {}
+    }
+}
+
 /// The join string in the file `path`.
 fn join_string(path: &Path) -> Outcome<String> {
     let text = file::read(path, JOIN_BYTES_MAX)?;
@@ -150,5 +166,6 @@ fn join_string(path: &Path) -> Outcome<String> {
     Ok(text)
 }
 
+const STARTED_WITHIN: Duration = Duration::from_secs(5);
 /// From the signal to the end of the process, whatever callers do.
 const STOP_WITHIN: Duration = Duration::from_secs(9);

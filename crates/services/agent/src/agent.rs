@@ -233,11 +233,13 @@ impl Handle {
     ///
     /// # Errors
     /// [`AgentError::Draining`] if it ends before.
-    pub async fn ready(&self) -> Result<(), AgentError> {
-        let mut applied = self.engine.applied();
-        tokio::select! {
-            ready = applied.wait_for(Option::is_some) => ready.map(|_| ()).map_err(|_| AgentError::Draining),
-            () = self.shutdown.cancelled() => Err(AgentError::Draining),
+    pub fn ready(&self) -> impl Future<Output = Result<(), AgentError>> + Send + use<> {
+        let (mut applied, shutdown) = (self.engine.applied(), self.shutdown.clone());
+        async move {
+            tokio::select! {
+                ready = applied.wait_for(Option::is_some) => ready.map(|_| ()).map_err(|_| AgentError::Draining),
+                () = shutdown.cancelled() => Err(AgentError::Draining),
+            }
         }
     }
 
