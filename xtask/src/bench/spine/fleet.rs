@@ -23,7 +23,7 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>, Failure> {
         "--duration",
         "1m",
         "--changes",
-        "50",
+        "500",
         "--pushes",
         "10",
     ])?;
@@ -88,7 +88,7 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>, Failure> {
         )
         .detail(joined),
         Row::new(
-            "the same, entry created to its certificate at the agent, p99 of 50",
+            "the same, entry created to its certificate at the agent, p99 of 500",
             at("/holding/changes/created_to_svid/p99_ms")?,
             "ms",
         )
