@@ -3,7 +3,7 @@ use crate::health::{self, Health, VERSION};
 use crate::identity::OwnIdentity;
 use crate::storage::{self, Opened};
 use crate::upkeep::{self, Upkeep};
-use crate::watched::CountedJournal;
+use crate::watched::counted_journal;
 use crate::web::{self, WebIdentity};
 use crate::{Config, Reloader, ServerError, Storage, backups, machines, trust};
 use arc_swap::ArcSwap;
@@ -92,7 +92,7 @@ impl Server {
             Arc::clone(&clock),
         );
         let metrics = Arc::new(Metrics::new(config.site.as_deref()));
-        let counted = CountedJournal::new(Arc::clone(&opened.journal), &metrics);
+        let counted = counted_journal(Arc::clone(&opened.journal), &metrics);
         let recorder = Recorder::new(Arc::new(counted));
         let keys_config = KeysConfig {
             x509: config.x509,

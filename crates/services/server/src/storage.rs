@@ -4,7 +4,7 @@
 //! finished. `DIR/state.db` is the change log, `DIR/journal` the record.
 
 use crate::health::Probe;
-use crate::watched::{WatchedJournal, WatchedLog};
+use crate::watched::{WatchedLog, watched_journal};
 use crate::{ServerError, Storage};
 use signet_id::TrustDomain;
 use signet_journal_file::FileJournal;
@@ -158,8 +158,9 @@ pub(crate) fn open_files(dir: &Path, seal: Arc<dyn Seal>) -> Result<Opened, Serv
     let (log, journal) = (Arc::new(log), Arc::new(journal));
     // Weak, so that no probe keeps the files open.
     let (weak_log, weak_journal) = (Arc::downgrade(&log), Arc::downgrade(&journal));
-    let (log, journal) = (WatchedLog::new(log), WatchedJournal::new(journal));
-    let (log_refusal, journal_refusal) = (log.probe(), journal.probe());
+    let log = WatchedLog::new(log);
+    let log_refusal = log.probe();
+    let (journal, journal_refusal) = watched_journal(journal);
     // What is broken until restart says so better than the last refusal does.
     let log_probe: Probe = Box::new(move || {
         let broken = weak_log.upgrade().and_then(|log| log.broken().map(str::to_owned));

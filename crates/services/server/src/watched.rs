@@ -8,7 +8,7 @@ use signet_store::{
     Batch, BoxFuture, ChangeLog, CommitError, Committed, Cursor, Index, Journal, JournalError, Past,
     PastWish, Piece, Seq, Snapshot, StoreError, Tail, Wanted,
 };
-use signet_telemetry::{Counter, Metrics};
+use signet_telemetry::Metrics;
 use signet_time::UnixTime;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, watch};
@@ -132,104 +132,62 @@ impl ChangeLog for WatchedLog {
     }
 }
 
-/// A journal that remembers whether it takes records.
-pub(crate) struct WatchedJournal {
+/// A journal that shows somebody how each append ended.
+pub(crate) struct SeenJournal<S> {
     inner: Arc<dyn Journal>,
-    refusal: Refusal,
+    seen: S,
 }
 
-impl WatchedJournal {
-    pub(crate) fn new(inner: Arc<dyn Journal>) -> Self {
-        Self {
-            inner,
-            refusal: Refusal::default(),
+type Appended = Result<Index, JournalError>;
+
+/// `inner`, and what says whether it takes records.
+pub(crate) fn watched_journal(inner: Arc<dyn Journal>) -> (SeenJournal<impl Fn(&Appended)>, Probe) {
+    let refusal = Refusal::default();
+    let probe = refusal.probe("record");
+    let seen = move |outcome: &Appended| match outcome {
+        Ok(_) => refusal.set(None),
+        Err(error @ (JournalError::Unavailable(_) | JournalError::Unknown(_))) => refusal.refused(error),
+        // These say nothing about the disk.
+        Err(_) => {}
+    };
+    (SeenJournal { inner, seen }, probe)
+}
+
+/// `inner`, whose records are counted that are durable.
+pub(crate) fn counted_journal(
+    inner: Arc<dyn Journal>,
+    metrics: &Metrics,
+) -> SeenJournal<impl Fn(&Appended) + use<>> {
+    let appended = metrics.counter(
+        "signet_audit_appended_total",
+        "Records of what was issued that are durable",
+    );
+    let seen = move |outcome: &Appended| {
+        if outcome.is_ok() {
+            appended.inc();
         }
-    }
+    };
+    SeenJournal { inner, seen }
+}
 
-    pub(crate) fn probe(&self) -> Probe {
-        self.refusal.probe("record")
-    }
-
-    fn appended<'a>(
-        &'a self,
-        work: BoxFuture<'a, Result<Index, JournalError>>,
-    ) -> BoxFuture<'a, Result<Index, JournalError>> {
+impl<S: Fn(&Appended) + Send + Sync> SeenJournal<S> {
+    fn shown<'a>(&'a self, work: BoxFuture<'a, Appended>) -> BoxFuture<'a, Appended> {
         Box::pin(async move {
             let outcome = work.await;
-            match &outcome {
-                Ok(_) => self.refusal.set(None),
-                Err(error @ (JournalError::Unavailable(_) | JournalError::Unknown(_))) => {
-                    self.refusal.refused(error);
-                }
-                Err(_) => {}
-            }
+            (self.seen)(&outcome);
             outcome
         })
     }
 }
 
-impl Journal for WatchedJournal {
-    fn append(&self, record: Bytes) -> BoxFuture<'_, Result<Index, JournalError>> {
-        self.appended(self.inner.append(record))
+impl<S: Fn(&Appended) + Send + Sync> Journal for SeenJournal<S> {
+    fn append(&self, record: Bytes) -> BoxFuture<'_, Appended> {
+        self.shown(self.inner.append(record))
     }
 
-    fn append_all(&self, records: Vec<Bytes>) -> Vec<BoxFuture<'_, Result<Index, JournalError>>> {
+    fn append_all(&self, records: Vec<Bytes>) -> Vec<BoxFuture<'_, Appended>> {
         let appends = self.inner.append_all(records).into_iter();
-        appends.map(|work| self.appended(work)).collect()
-    }
-
-    fn range(&self, from: Index, limit: usize) -> BoxFuture<'_, Result<Vec<(Index, Bytes)>, JournalError>> {
-        self.inner.range(from, limit)
-    }
-
-    fn next_index(&self) -> Index {
-        self.inner.next_index()
-    }
-
-    fn prune_before(&self, before: Index) -> BoxFuture<'_, Result<(), JournalError>> {
-        self.inner.prune_before(before)
-    }
-}
-
-/// A journal that counts the records that are durable.
-pub(crate) struct CountedJournal {
-    inner: Arc<dyn Journal>,
-    appended: Counter,
-}
-
-impl CountedJournal {
-    pub(crate) fn new(inner: Arc<dyn Journal>, metrics: &Metrics) -> Self {
-        Self {
-            inner,
-            appended: metrics.counter(
-                "signet_audit_appended_total",
-                "Records of what was issued that are durable",
-            ),
-        }
-    }
-
-    fn counted<'a>(
-        &'a self,
-        work: BoxFuture<'a, Result<Index, JournalError>>,
-    ) -> BoxFuture<'a, Result<Index, JournalError>> {
-        Box::pin(async move {
-            let outcome = work.await;
-            if outcome.is_ok() {
-                self.appended.inc();
-            }
-            outcome
-        })
-    }
-}
-
-impl Journal for CountedJournal {
-    fn append(&self, record: Bytes) -> BoxFuture<'_, Result<Index, JournalError>> {
-        self.counted(self.inner.append(record))
-    }
-
-    fn append_all(&self, records: Vec<Bytes>) -> Vec<BoxFuture<'_, Result<Index, JournalError>>> {
-        let appends = self.inner.append_all(records).into_iter();
-        appends.map(|work| self.counted(work)).collect()
+        appends.map(|work| self.shown(work)).collect()
     }
 
     fn range(&self, from: Index, limit: usize) -> BoxFuture<'_, Result<Vec<(Index, Bytes)>, JournalError>> {
@@ -262,7 +220,7 @@ mod tests {
             Metrics::new(None),
             FaultyJournal::new(Arc::new(MemoryJournal::new())),
         );
-        let journal = CountedJournal::new(Arc::new(records.clone()), &metrics);
+        let journal = counted_journal(Arc::new(records.clone()), &metrics);
         let is_told = |count: u32| {
             let line = format!("signet_audit_appended_total {count}");
             assert!(
@@ -288,8 +246,8 @@ mod tests {
             let faulty = FaultyLog::new(Arc::new(MemoryLog::new()));
             let log = WatchedLog::new(Arc::new(faulty.clone()));
             let records = FaultyJournal::new(Arc::new(MemoryJournal::new()));
-            let journal = WatchedJournal::new(Arc::new(records.clone()));
-            let probes = vec![log.probe(), journal.probe()];
+            let (journal, probe) = watched_journal(Arc::new(records.clone()));
+            let probes = vec![log.probe(), probe];
             let domain = TrustDomain::parse("dev.test").unwrap();
             let registry = Arc::new(Registry::open(Arc::new(log), domain).await.unwrap());
             let health = Health::new(Arc::clone(&registry), CancellationToken::new(), probes);
