@@ -115,85 +115,22 @@ async fn last_recorded(journal: &dyn Journal) -> Result<Option<Seq>, JournalErro
 mod tests {
     use super::*;
     use core::sync::atomic::{AtomicUsize, Ordering};
-    use signet_store::backup::{Backup, Image};
+    use signet_store::backup::Backup;
     use signet_store::memory::{MemoryJournal, MemoryLog};
-    use signet_store::{
-        Batch, Change, CommitError, Committed, Cursor, Kind, Origin, Past, PastWish, Snapshot, Tail, Wanted,
-    };
+    use signet_store::{Batch, Change, Kind, Origin};
     use signet_store_sqlite::SqliteLog;
-    use signet_testkit::ManualClock;
+    use signet_testkit::{HookedLog, ManualClock};
     use signet_time::UnixTime;
-    use tokio::sync::watch;
 
-    /// A log that counts the parts of images that somebody took.
-    struct Counted {
-        inner: Arc<dyn ChangeLog>,
-        parts: Arc<AtomicUsize>,
-        bytes_max: Arc<AtomicUsize>,
-    }
-
-    impl ChangeLog for Counted {
-        fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, CommitError>> {
-            self.inner.commit(batch)
-        }
-
-        fn load_kinds(&self, wanted: Wanted) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
-            self.inner.load_kinds(wanted)
-        }
-
-        fn image(&self) -> BoxFuture<'_, Result<Image, StoreError>> {
-            self.inner.image()
-        }
-
-        fn image_parts(&self, parts: mpsc::Sender<ImagePart>) -> BoxFuture<'_, Result<(), StoreError>> {
-            Box::pin(async move {
-                // No room of its own beyond one part.
-                let (sender, mut read) = mpsc::channel(1);
-                let reading = self.inner.image_parts(sender);
-                let passing = async {
-                    while let Some(part) = read.recv().await {
-                        let bytes = match &part {
-                            ImagePart::Head(_) => 0,
-                            ImagePart::Changes(all) => all
-                                .iter()
-                                .map(|entry| entry.change.body.as_ref().map_or(0, bytes::Bytes::len))
-                                .sum(),
-                            ImagePart::Rows(all) => all.iter().map(|row| row.body.len()).sum(),
-                        };
-                        self.bytes_max.fetch_max(bytes, Ordering::SeqCst);
-                        if parts.send(part).await.is_err() {
-                            break;
-                        }
-                        self.parts.fetch_add(1, Ordering::SeqCst);
-                    }
-                    drop(read);
-                };
-                tokio::join!(reading, passing).0
-            })
-        }
-
-        fn tail(&self, after: Cursor, limit: usize) -> BoxFuture<'_, Result<Tail, StoreError>> {
-            self.inner.tail(after, limit)
-        }
-
-        fn past(&self, until: Cursor, wish: PastWish) -> BoxFuture<'_, Result<Past, StoreError>> {
-            self.inner.past(until, wish)
-        }
-
-        fn head(&self) -> watch::Receiver<Seq> {
-            self.inner.head()
-        }
-
-        fn begin_epoch(&self) -> BoxFuture<'_, Result<Cursor, StoreError>> {
-            self.inner.begin_epoch()
-        }
-
-        fn prune(&self, before: Seq) -> BoxFuture<'_, Result<u64, StoreError>> {
-            self.inner.prune(before)
-        }
-
-        fn prune_older(&self, before: UnixTime) -> BoxFuture<'_, Result<u64, StoreError>> {
-            self.inner.prune_older(before)
+    /// Bytes in the bodies of a part.
+    fn bytes_in(part: &ImagePart) -> usize {
+        match part {
+            ImagePart::Head(_) => 0,
+            ImagePart::Changes(all) => all
+                .iter()
+                .map(|entry| entry.change.body.as_ref().map_or(0, bytes::Bytes::len))
+                .sum(),
+            ImagePart::Rows(all) => all.iter().map(|row| row.body.len()).sum(),
         }
     }
 
@@ -223,11 +160,11 @@ mod tests {
             log.commit(batch).await.unwrap();
         }
         let (parts, bytes_max) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let counted = Counted {
-            inner: Arc::clone(&log),
-            parts: Arc::clone(&parts),
-            bytes_max: Arc::clone(&bytes_max),
-        };
+        let (parts_seen, most) = (Arc::clone(&parts), Arc::clone(&bytes_max));
+        let counted = HookedLog::new(Arc::clone(&log)).part_seen(move |part| {
+            most.fetch_max(bytes_in(part), Ordering::SeqCst);
+            parts_seen.fetch_add(1, Ordering::SeqCst);
+        });
         let mut stream = take(Arc::new(counted))().await.unwrap();
         let (mut whole, mut read) = (Vec::new(), 0);
         while let Some(chunk) = stream.chunks.recv().await {

@@ -6,7 +6,6 @@ use http::{Method, StatusCode};
 use signet_decision::Role;
 use signet_fault::Coded as _;
 use signet_store::faulty::{Fault, Op};
-use std::sync::Arc;
 
 #[tokio::test]
 async fn a_change_that_was_certainly_not_made_is_503_and_reads_go_on() {
@@ -55,10 +54,10 @@ async fn a_change_that_landed_unanswered_is_found() {
 
 #[tokio::test]
 async fn a_change_that_was_begun_is_finished_though_the_caller_went_away() {
-    let gate = Gate::new();
+    let (gate, log) = Gate::new();
     // The making of the keys.
     gate.open.add_permits(1);
-    let world = World::over(Arc::new(gate.clone()), [Role::Administrator]).await;
+    let world = World::over(log, [Role::Administrator]).await;
     gate.arrived.acquire().await.unwrap().forget();
     let body = entry("/a").to_string();
     let asking = world
