@@ -4,6 +4,7 @@ use crate::metrics::{Kind, Outcome};
 use crate::peer::NodePeer;
 use crate::shares::Shares;
 use crate::sync::desk::Desk;
+use crate::turns::Turns;
 use crate::{AgentsError, Series, X509Pop, attest, issue, sync};
 use core::time::Duration;
 use signet_authority::{Authority, Context};
@@ -81,6 +82,8 @@ pub struct Agents {
     pub(crate) desk: Arc<Desk>,
     /// What each node has under way.
     pub(crate) shares: Arc<Shares>,
+    /// Which node's wishes are signed next.
+    pub(crate) turns: Arc<Turns>,
     pub(crate) pace: FeedPace,
     pub(crate) alarm: Arc<Alarm>,
     /// The newest bundle, made once for all streams.
@@ -111,6 +114,7 @@ impl Agents {
             streams: TaskTracker::new(),
             desk: Arc::default(),
             shares: Arc::default(),
+            turns: Arc::new(Turns::by_processors()),
             pace: parts.pace,
             alarm: parts.alarm,
             bundle: Arc::default(),

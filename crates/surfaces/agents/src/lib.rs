@@ -11,7 +11,7 @@
 //! `Sync` sends what one node may know, at once, and then what changes for it; a banned node's stream ends. A change
 //! wakes the streams of the nodes that it concerns and no others, and costs as much as the change is large. `Issue`
 //! answers each wish for itself: entitled by the registry, checked by the authority, released by the
-//! recorder. What is refused carries a stable code, in `ErrorInfo.reason` or in the item's own refusal.
+//! recorder; the nodes take turns, so that none of them keeps the others waiting. What is refused carries a stable code, in `ErrorInfo.reason` or in the item's own refusal.
 
 mod agents;
 mod alarm;
@@ -23,6 +23,7 @@ mod metrics;
 mod peer;
 mod shares;
 mod sync;
+mod turns;
 mod welcome;
 mod x509pop;
 

@@ -59,8 +59,13 @@ fn nothings() -> Bytes {
     framed(&[0x0a, 0].repeat((5 << 20) / 2))
 }
 
-/// What `method` answers over a connection that proved `peer`, and how many pieces of `body` it asked for.
-async fn call(world: &World, peer: PeerIdentity, method: &str, body: &Bytes) -> (Status, usize) {
+/// How `method` is answered over a connection that proved `peer`, and how many pieces of `body` it asked for.
+async fn answered(
+    world: &World,
+    peer: PeerIdentity,
+    method: &str,
+    body: &Bytes,
+) -> (http::Response<tonic::body::Body>, usize) {
     let asked = Arc::new(AtomicUsize::new(0));
     let pieces = body.chunks(PIECE_BYTES).map(Bytes::copy_from_slice).collect();
     let mut request = http::Request::post(format!("/signet.agent.v1.Agent/{method}"))
@@ -74,8 +79,14 @@ async fn call(world: &World, peer: PeerIdentity, method: &str, body: &Bytes) -> 
     extensions.insert(peer);
     request.extensions_mut().extend(extensions);
     let response = service(world.agents.clone()).oneshot(request).await.unwrap();
+    (response, asked.load(Ordering::SeqCst))
+}
+
+/// The same of a call that is refused.
+async fn call(world: &World, peer: PeerIdentity, method: &str, body: &Bytes) -> (Status, usize) {
+    let (response, asked) = answered(world, peer, method, body).await;
     let status = Status::from_header_map(response.headers()).expect("a refusal");
-    (status, asked.load(Ordering::SeqCst))
+    (status, asked)
 }
 
 fn stranger() -> PeerIdentity {
@@ -343,4 +354,34 @@ async fn a_connection_outlives_the_refusal_of_what_was_too_much() {
     );
     let token = world.token().await;
     prover.attest(world.attest_request(&key, &token)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_asks_for_much_does_not_keep_another_waiting() {
+    let world = World::new("dev.test").await;
+    let (greedy, other) = (world.join().await, world.join().await);
+    let entry = world.entry("/w", None).await;
+    let wishes = |count: usize| {
+        let wish = v1::JwtWish {
+            audience: vec!["a".to_owned()],
+        };
+        let item = v1::IssueItem {
+            entry_id: entry.id.as_bytes().to_vec().into(),
+            wish: Some(v1::issue_item::Wish::Jwt(wish)),
+            ..v1::IssueItem::default()
+        };
+        let items = vec![item; count];
+        framed(&v1::IssueRequest { items }.encode_to_vec())
+    };
+    let (much, little) = (wishes(256), wishes(1));
+    let before = world.recorded();
+    tokio::select! {
+        biased;
+        _ = answered(&world, of_node(&world, &greedy), "Issue", &much) => panic!("all of the much came first"),
+        (answer, _) = answered(&world, of_node(&world, &other), "Issue", &little) => {
+            assert!(Status::from_header_map(answer.headers()).is_none());
+        }
+    }
+    // Nothing is recorded of what is still being signed.
+    assert_eq!(world.recorded() - before, 1);
 }
