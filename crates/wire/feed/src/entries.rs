@@ -272,26 +272,13 @@ impl fmt::Debug for EntrySet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::time::Duration;
     use proptest::prelude::*;
-    use signet_time::UnixTime;
     use std::collections::BTreeMap;
 
     fn entry(id: [u8; 16], seq: u64) -> Arc<FeedEntry> {
         Arc::new(FeedEntry {
-            id,
-            spiffe_id: "spiffe://a.test/w".parse().unwrap(),
-            selectors: Vec::new(),
-            x509_ttl: Duration::from_secs(60),
-            jwt_ttl: Duration::from_secs(60),
-            dns_names: Vec::new(),
-            hint: String::new(),
-            federates_with: Vec::new(),
-            jwt_audiences: Vec::new(),
-            expires_at: None,
-            created_at: UnixTime::EPOCH,
             seq,
-            expansion: None,
+            ..FeedEntry::for_tests(id, "spiffe://a.test/w")
         })
     }
 

@@ -123,6 +123,28 @@ impl FeedEntry {
     }
 }
 
+#[cfg(test)]
+impl FeedEntry {
+    /// One that says no more than it must, and gives `spiffe_id`.
+    pub(crate) fn for_tests(id: [u8; 16], spiffe_id: &str) -> Self {
+        Self {
+            id,
+            spiffe_id: spiffe_id.parse().expect("id"),
+            selectors: Vec::new(),
+            x509_ttl: Duration::from_secs(60),
+            jwt_ttl: Duration::from_secs(60),
+            dns_names: Vec::new(),
+            hint: String::new(),
+            federates_with: Vec::new(),
+            jwt_audiences: Vec::new(),
+            expires_at: None,
+            created_at: UnixTime::EPOCH,
+            seq: 1,
+            expansion: None,
+        }
+    }
+}
+
 /// What the entry gives, one or the other.
 fn pattern(entry: &v1::Entry, own: &TrustDomain) -> Result<IdPattern, FeedError> {
     let (pattern, may_be) = match (entry.spiffe_id.as_str(), entry.id_template.as_str()) {

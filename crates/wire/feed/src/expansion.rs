@@ -126,24 +126,11 @@ fn name_of(entry: &[u8; 16], id: &SpiffeId) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::time::Duration;
-    use signet_time::UnixTime;
 
     fn entry(spiffe_id: &str) -> Arc<FeedEntry> {
         Arc::new(FeedEntry {
-            id: [7; 16],
-            spiffe_id: spiffe_id.parse().unwrap(),
             selectors: vec![Selector::parse("unix:group:staff").unwrap()],
-            x509_ttl: Duration::from_secs(60),
-            jwt_ttl: Duration::from_secs(60),
-            dns_names: Vec::new(),
-            hint: String::new(),
-            federates_with: Vec::new(),
-            jwt_audiences: Vec::new(),
-            expires_at: None,
-            created_at: UnixTime::EPOCH,
-            seq: 3,
-            expansion: None,
+            ..FeedEntry::for_tests([7; 16], spiffe_id)
         })
     }
 

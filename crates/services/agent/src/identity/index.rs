@@ -130,8 +130,8 @@ fn holds(entry: &FeedEntry, now: UnixTime) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::svid::entry_for_tests;
     use super::*;
-    use core::time::Duration;
     use signet_feed::FeedCursor;
     use signet_trust::TrustView;
 
@@ -146,19 +146,9 @@ mod tests {
 
     fn entry(number: u8, created_s: u64, wanted: &[&str]) -> Arc<FeedEntry> {
         Arc::new(FeedEntry {
-            id: [number; 16],
-            spiffe_id: format!("spiffe://a.test/{number}").parse().expect("id"),
             selectors: selectors(wanted),
-            dns_names: Vec::new(),
-            x509_ttl: Duration::from_secs(60),
-            jwt_ttl: Duration::from_secs(60),
-            jwt_audiences: Vec::new(),
-            hint: String::new(),
-            federates_with: Vec::new(),
-            expires_at: None,
             created_at: UnixTime::from_secs(created_s),
-            seq: 1,
-            expansion: None,
+            ..entry_for_tests(number, &format!("spiffe://a.test/{number}"))
         })
     }
 

@@ -208,7 +208,7 @@ const UNUSED_OF_TEMPLATES_MAX: usize = 1_024;
 mod tests {
     use super::super::inner::Inner;
     use super::super::message::Message;
-    use super::super::svid::Wanted;
+    use super::super::svid::{Wanted, entry_for_tests};
     use super::super::view::{Sight, View};
     use super::*;
     use crate::AgentError;
@@ -279,19 +279,8 @@ mod tests {
 
     fn entry(number: u8, spiffe_id: &str) -> Arc<FeedEntry> {
         Arc::new(FeedEntry {
-            id: [number; 16],
-            spiffe_id: spiffe_id.parse().unwrap(),
-            selectors: vec![Selector::parse("unix:group:staff").unwrap()],
             x509_ttl: Duration::from_secs(36_000),
-            jwt_ttl: Duration::from_secs(60),
-            dns_names: Vec::new(),
-            hint: String::new(),
-            federates_with: Vec::new(),
-            jwt_audiences: Vec::new(),
-            expires_at: None,
-            created_at: UnixTime::EPOCH,
-            seq: 3,
-            expansion: None,
+            ..entry_for_tests(number, spiffe_id)
         })
     }
 

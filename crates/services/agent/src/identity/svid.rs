@@ -90,25 +90,31 @@ impl<S> Clone for Held<S> {
     }
 }
 
+/// An entry that says no more than it must, and gives `spiffe_id`.
+#[cfg(test)]
+pub(super) fn entry_for_tests(number: u8, spiffe_id: &str) -> FeedEntry {
+    FeedEntry {
+        id: [number; 16],
+        spiffe_id: spiffe_id.parse().expect("id"),
+        selectors: Vec::new(),
+        dns_names: Vec::new(),
+        x509_ttl: Duration::from_secs(60),
+        jwt_ttl: Duration::from_secs(60),
+        jwt_audiences: Vec::new(),
+        hint: String::new(),
+        federates_with: Vec::new(),
+        expires_at: None,
+        created_at: UnixTime::EPOCH,
+        seq: 1,
+        expansion: None,
+    }
+}
+
 #[cfg(test)]
 impl<S> Held<S> {
     pub(super) fn for_tests(svid: S, hint: &str) -> Self {
         Self {
-            entry: Arc::new(FeedEntry {
-                id: [1; 16],
-                spiffe_id: "spiffe://a.test/service".parse().expect("id"),
-                selectors: Vec::new(),
-                dns_names: Vec::new(),
-                x509_ttl: Duration::from_secs(60),
-                jwt_ttl: Duration::from_secs(60),
-                jwt_audiences: Vec::new(),
-                hint: String::new(),
-                federates_with: Vec::new(),
-                expires_at: None,
-                created_at: UnixTime::EPOCH,
-                seq: 1,
-                expansion: None,
-            }),
+            entry: Arc::new(entry_for_tests(1, "spiffe://a.test/service")),
             svid: Arc::new(svid),
             hint: hint.to_owned(),
         }

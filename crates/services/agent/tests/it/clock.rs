@@ -2,11 +2,11 @@
 
 use crate::world::{World, entry, next};
 use signet_agent::Pace;
-use signet_proto::workload::{JwtsvidRequest, X509svidRequest};
+use signet_proto::workload::{JwtsvidRequest, X509svidRequest, X509svidResponse};
 use signet_time::Clock as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tonic::Code;
+use tonic::{Code, Streaming};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -25,6 +25,12 @@ impl World {
         };
         let answer = self.client().await.fetch_jwtsvid(request).await.expect("token");
         answer.into_inner().svids.remove(0).svid
+    }
+
+    /// A stream of X.509-SVIDs, open.
+    async fn svids(&self) -> Streaming<X509svidResponse> {
+        let opened = self.client().await.fetch_x509svid(X509svidRequest {}).await;
+        opened.expect("open").into_inner()
     }
 
     fn x509_issued(&self) -> u64 {
@@ -55,12 +61,7 @@ async fn open_streams_are_told_of_a_clock_set_forward_though_nobody_asks() {
         ..Pace::default()
     });
     world.publish(vec![entry(1, "/a")]).await;
-    let mut client = world.client().await;
-    let mut stream = client
-        .fetch_x509svid(X509svidRequest {})
-        .await
-        .expect("open")
-        .into_inner();
+    let mut stream = world.svids().await;
     let before = next(&mut stream).await.expect("first");
     world.clock.advance(2 * HOUR);
     let after = next(&mut stream).await.expect("one that is valid now");
@@ -83,12 +84,7 @@ async fn open_streams_are_told_of_a_clock_set_forward_though_nobody_asks() {
 #[tokio::test]
 async fn what_was_issued_by_a_clock_that_was_then_set_back_is_replaced_at_once() {
     let world = World::with(vec![entry(1, "/a")]).await;
-    let mut client = world.client().await;
-    let mut stream = client
-        .fetch_x509svid(X509svidRequest {})
-        .await
-        .expect("open")
-        .into_inner();
+    let mut stream = world.svids().await;
     let before = next(&mut stream).await.expect("first");
     // As far as what is issued is valid before it is issued, nothing changes.
     world.set_back(Duration::from_secs(30));
