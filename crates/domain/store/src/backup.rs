@@ -1,8 +1,9 @@
 //! A backup: the log and the state at one cursor, as one file that says whose it is and proves that it is whole.
 //!
-//! The form is `signet backup 1` and a line feed, the header, the changes, the rows, and SHA-256 of all before. Numbers
-//! are big-endian; texts and bytes have their length (32 bits) before them. Bodies are as they lie in the log: private
-//! keys are sealed, and the seal's key is not in it.
+//! The form is `signet backup 2` and a line feed, the header, the changes, the rows, the proof, and SHA-256 of all
+//! before. Numbers are big-endian; texts and bytes have their length (32 bits) before them. Bodies are as they lie in
+//! the log: private keys are sealed, and the seal's key is not in it. The proof is what the seal made of SHA-256 of all
+//! before it, so that whoever has the seal knows that the backup is of a server that had it; `signet backup 1` has none.
 
 use crate::{
     BODY_BYTES_MAX, Change, Cursor, KEY_BYTES_MAX, Kind, LogEntry, Origin, Row, Seq, Snapshot, WHO_BYTES_MAX,
@@ -41,6 +42,17 @@ pub struct Backup {
     pub record_next: u64,
     /// The state.
     pub image: Image,
+    /// What proves where it is from. [`FORMAT_UNPROVEN`] has none.
+    pub proof: Option<Proof>,
+}
+
+/// What proves where a backup is from, to whoever has the seal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// SHA-256 of all that stands before it.
+    pub of: [u8; 32],
+    /// What the seal made of that.
+    pub sealed: Vec<u8>,
 }
 
 /// What a backup says of itself.
@@ -95,7 +107,7 @@ pub enum BackupError {
     #[error("it is no backup of a Signet server")]
     NotBackup,
     /// Of a later version.
-    #[error("it is a backup of format {found}, this version reads format {FORMAT}")]
+    #[error("it is a backup of format {found}, this version reads formats {FORMAT_UNPROVEN} and {FORMAT}")]
     Format {
         /// The format's number, as it stands there.
         found: String,
@@ -126,8 +138,11 @@ impl Coded for BackupError {
     }
 }
 
-/// The number of the format that this version writes and reads.
-pub const FORMAT: u32 = 1;
+/// The number of the format that this version writes.
+pub const FORMAT: u32 = 2;
+
+/// The format before, which this version reads, too: without a proof of where the backup is from.
+pub const FORMAT_UNPROVEN: u32 = 1;
 
 /// The media type of a backup.
 pub const MEDIA_TYPE: &str = "application/vnd.signet.backup";
@@ -136,9 +151,11 @@ const MAGIC: &[u8] = b"signet backup ";
 const SUM_BYTES: usize = 32;
 /// Longest text of the header.
 const TEXT_BYTES_MAX: usize = 4_096;
+/// Many times what a seal adds to nothing.
+const PROOF_BYTES_MAX: usize = 1_024;
 
 impl Backup {
-    /// The bytes of the file.
+    /// The bytes of the file; without a proof those of [`FORMAT_UNPROVEN`].
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let image = &self.image;
@@ -155,15 +172,19 @@ impl Backup {
             taken: self.taken,
             record_next: self.record_next,
         };
-        let (mut encoder, mut bytes) = Encoder::begin(&about, &head);
+        let format = self.proof.as_ref().map_or(FORMAT_UNPROVEN, |_| FORMAT);
+        let (mut encoder, mut bytes) = Encoder::begin_as(format, &about, &head);
         bytes.extend(encoder.changes(&image.changes));
         bytes.extend(encoder.rows(&image.snapshot.rows));
-        bytes.extend(encoder.end());
+        bytes.extend(match &self.proof {
+            Some(proof) => encoder.end(&proof.sealed),
+            None => encoder.sum(),
+        });
         bytes
     }
 
     /// Reads what [`encode`](Self::encode) wrote, and checks the checksum, the chain of the changes and that the rows
-    /// are where the changes lead.
+    /// are where the changes lead. The proof is for whoever has the seal to check.
     ///
     /// # Errors
     /// [`BackupError`].
@@ -171,7 +192,8 @@ impl Backup {
         let rest = bytes.strip_prefix(MAGIC).ok_or(BackupError::NotBackup)?;
         let end = rest.iter().take(12).position(|b| *b == b'\n');
         let number = end.and_then(|end| rest.get(..end)).ok_or(BackupError::Damaged)?;
-        if number != FORMAT.to_string().as_bytes() {
+        let is = |format: u32| number == format.to_string().as_bytes();
+        if !is(FORMAT) && !is(FORMAT_UNPROVEN) {
             let found = signet_fault::shown(&String::from_utf8_lossy(number), 12);
             return Err(BackupError::Format { found });
         }
@@ -183,11 +205,16 @@ impl Backup {
         }
         let start = MAGIC.len() + number.len() + 1;
         let mut reader = Reader(body.get(start..).unwrap_or_default());
-        let backup = reader
-            .backup()
-            .ok_or_else(|| inconsistent("a part is malformed"))?;
+        let malformed = || inconsistent("a part is malformed");
+        let mut backup = reader.backup().ok_or_else(malformed)?;
+        if is(FORMAT) {
+            let before = body.len() - reader.0.len();
+            let of = digest::sha256(body.get(..before).unwrap_or_default());
+            let sealed = reader.bytes(PROOF_BYTES_MAX).ok_or_else(malformed)?.to_vec();
+            backup.proof = Some(Proof { of, sealed });
+        }
         if !reader.0.is_empty() {
-            return Err(inconsistent("something follows its last row"));
+            return Err(inconsistent("something follows its last part"));
         }
         backup.image.check()?;
         Ok(backup)
@@ -198,7 +225,11 @@ impl Encoder {
     /// The first bytes. What follows are `head.changes` changes and `head.rows` rows, in parts of whatever size.
     #[must_use]
     pub fn begin(about: &About, head: &ImageHead) -> (Self, Vec<u8>) {
-        let mut out = Writer(format!("signet backup {FORMAT}\n").into_bytes());
+        Self::begin_as(FORMAT, about, head)
+    }
+
+    fn begin_as(format: u32, about: &About, head: &ImageHead) -> (Self, Vec<u8>) {
+        let mut out = Writer(format!("signet backup {format}\n").into_bytes());
         out.bytes(about.trust_domain.as_bytes());
         out.bytes(about.version.as_bytes());
         out.bytes(about.seal.as_bytes());
@@ -232,9 +263,23 @@ impl Encoder {
         self.summed(out)
     }
 
-    /// The last bytes. Without them it is no backup.
+    /// What there is to prove once all rows are in: SHA-256 of all bytes so far.
     #[must_use]
-    pub fn end(self) -> Vec<u8> {
+    pub fn to_prove(&self) -> [u8; 32] {
+        self.sum.clone().finish()
+    }
+
+    /// The last bytes, with what the seal made of [`to_prove`](Self::to_prove). Without them it is no backup.
+    #[must_use]
+    pub fn end(mut self, sealed: &[u8]) -> Vec<u8> {
+        let mut out = Writer(Vec::new());
+        out.bytes(sealed);
+        let mut bytes = self.summed(out);
+        bytes.extend(self.sum());
+        bytes
+    }
+
+    fn sum(self) -> Vec<u8> {
         self.sum.finish().to_vec()
     }
 
@@ -498,6 +543,7 @@ impl<'a> Reader<'a> {
                 changes,
                 snapshot: Snapshot { cursor, rows },
             },
+            proof: None,
         })
     }
 }

@@ -3,6 +3,7 @@
 use crate::ServerError;
 use crate::health::VERSION;
 use signet_id::TrustDomain;
+use signet_keys::{Seal, prove};
 use signet_record::Record;
 use signet_store::backup::{About, Encoder, ImagePart};
 use signet_store::{BoxFuture, Cause, ChangeLog, Index, Journal, JournalError, Seq, StoreError};
@@ -20,17 +21,21 @@ const PARTS_WAITING_MAX: usize = 2;
 /// How many of the newest records are looked at: those that were decided at once may lie in any order.
 const NEWEST: u64 = 256;
 
-/// What takes backups of `log` for the administration API. `seal` is how the settings name the seal.
+/// What a seal's proofs are for where they stand in a backup.
+pub(crate) const PROOF: &str = "backup";
+
+/// What takes backups of `log` for the administration API, which `seal` proves. `seal_name` is how the settings name it.
 pub(crate) fn taker(
     trust_domain: &TrustDomain,
-    seal: String,
+    seal_name: String,
+    seal: Arc<dyn Seal>,
     log: Arc<dyn ChangeLog>,
     journal: Arc<dyn Journal>,
     clock: SharedClock,
 ) -> Take {
     let trust_domain = trust_domain.to_string();
     Arc::new(move || {
-        let (trust_domain, seal) = (trust_domain.clone(), seal.clone());
+        let (trust_domain, seal_name, seal) = (trust_domain.clone(), seal_name.clone(), Arc::clone(&seal));
         let (log, journal, clock) = (Arc::clone(&log), Arc::clone(&journal), Arc::clone(&clock));
         Box::pin(async move {
             let (sender, mut parts) = mpsc::channel(PARTS_WAITING_MAX);
@@ -47,7 +52,7 @@ pub(crate) fn taker(
             let about = About {
                 trust_domain,
                 version: VERSION.to_owned(),
-                seal,
+                seal: seal_name,
                 taken: clock.now(),
                 record_next: journal.next_index().0,
             };
@@ -68,7 +73,10 @@ pub(crate) fn taker(
                     };
                 }
                 let last = match reading.await {
-                    Ok(Ok(())) => Ok(encoder.end().into()),
+                    Ok(Ok(())) => match prove(&*seal, PROOF, &encoder.to_prove()) {
+                        Ok(proof) => Ok(encoder.end(&proof).into()),
+                        Err(error) => Err(StoreError::Unavailable(Cause::new(error))),
+                    },
                     Ok(Err(error)) => Err(error),
                     Err(_) => return,
                 };
@@ -115,6 +123,7 @@ async fn last_recorded(journal: &dyn Journal) -> Result<Option<Seq>, JournalErro
 mod tests {
     use super::*;
     use core::sync::atomic::{AtomicUsize, Ordering};
+    use signet_keys::MemorySeal;
     use signet_store::backup::Backup;
     use signet_store::memory::{MemoryJournal, MemoryLog};
     use signet_store::{Batch, Change, Kind, Origin};
@@ -140,6 +149,7 @@ mod tests {
         taker(
             &domain,
             "file=/k".to_owned(),
+            Arc::new(MemorySeal::random().unwrap()),
             log,
             Arc::new(MemoryJournal::new()),
             clock,

@@ -129,6 +129,15 @@ pub enum ServerError {
         /// When the backup was taken.
         taken: UnixTime,
     },
+    /// The backup's proof is not of the seal.
+    #[error(
+        "the backup is not of a server with the seal `{}`, or it was changed since: nothing was restored",
+        seal_key.display()
+    )]
+    ForeignBackup {
+        /// The file of the seal's key.
+        seal_key: PathBuf,
+    },
     /// The change log is older than what the record shows that it was.
     #[error(
         "the state ends at change {held}, but the record shows that it had come to change {recorded}: an older state.db was put in its place"
@@ -275,6 +284,11 @@ pub const REGISTER: &[Entry] = &[
         "put the right state.db back, or go back to a backup with `signet server restore`, which gives the log new numbers",
     ),
     entry(
+        "SGSV025",
+        "restore: backup of another seal, or changed",
+        "name the key that the server had with --seal; if this is it, do not use the backup, and find out who wrote it",
+    ),
+    entry(
         "SGSV009",
         "server: task ended",
         "restart the server and report the log before it",
@@ -303,6 +317,7 @@ impl Coded for ServerError {
             Self::Running { .. } => "SGSV022",
             Self::Clock { .. } => "SGSV023",
             Self::OlderState { .. } => "SGSV024",
+            Self::ForeignBackup { .. } => "SGSV025",
         }
     }
 

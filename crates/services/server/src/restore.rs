@@ -1,12 +1,13 @@
 //! A server's directory made of a backup: whole or not at all.
 
+use crate::backups::PROOF;
 use crate::init::{clean, settings_text};
 use crate::storage::{self, Hold};
 use crate::{InitOptions, ServerError};
 use serde::Serialize;
 use signet_fault::failpoint;
 use signet_id::TrustDomain;
-use signet_keys::{JwtAlgorithm, Keys, KeysConfig, Purpose, Seal, X509Algorithm};
+use signet_keys::{JwtAlgorithm, Keys, KeysConfig, Purpose, Seal, X509Algorithm, check_proof};
 use signet_record::Recorder;
 use signet_registry::Registry;
 use signet_store::backup::{Backup, restored_base};
@@ -48,6 +49,8 @@ pub struct RestoreSummary {
     pub seq: u64,
     /// How many rows of state there are.
     pub rows: usize,
+    /// Whether the backup proved that it is of a server with this seal. One of the first format cannot.
+    pub proven: bool,
     /// Where the state that was there before is kept, if there was one.
     pub kept: Option<PathBuf>,
     /// The file of the seal's key.
@@ -90,6 +93,11 @@ pub async fn restore(
         return Err(ServerError::SealInside { key: seal_key });
     }
     let seal = Arc::new(storage::open_seal(&seal_key)?);
+    if let Some(proof) = &backup.proof
+        && check_proof(&*seal, PROOF, &proof.of, &proof.sealed).is_err()
+    {
+        return Err(ServerError::ForeignBackup { seal_key });
+    }
     let now = clock.now();
     if now < backup.taken {
         return Err(ServerError::Clock { taken: backup.taken });
@@ -130,6 +138,7 @@ pub async fn restore(
         backup_seq: backup.image.snapshot.cursor.seq.0,
         seq: seq.0,
         rows: backup.image.snapshot.rows.len(),
+        proven: backup.proof.is_some(),
         kept,
         seal_key,
     })

@@ -87,6 +87,7 @@ impl Server {
         let backup = backups::taker(
             &domain,
             seal_name,
+            Arc::clone(&opened.seal),
             Arc::clone(&opened.log),
             Arc::clone(&opened.journal),
             Arc::clone(&clock),

@@ -26,7 +26,22 @@ async fn backup() -> Backup {
         taken: UnixTime::from_millis(9),
         record_next: 5,
         image: image().await,
+        proof: None,
     }
+}
+
+/// The same with a proof, as whoever reads it finds it.
+async fn proven() -> Backup {
+    let mut backup = backup().await;
+    let proof = |of| {
+        let sealed = b"of the seal".to_vec();
+        Some(Proof { of, sealed })
+    };
+    backup.proof = proof([0; 32]);
+    let bytes = backup.encode();
+    let before = bytes.len() - SUM_BYTES - b"of the seal".len() - 4;
+    backup.proof = proof(digest::sha256(&bytes[..before]));
+    backup
 }
 
 /// `bytes` with the checksum that fits.
@@ -39,22 +54,62 @@ fn summed(mut bytes: Vec<u8>) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_backup_reads_back_and_no_byte_of_it_can_change_or_lack() {
-    let backup = backup().await;
-    assert_eq!(backup.image.floor.0, Seq(2));
-    assert_eq!(backup.image.changes.len(), 3);
-    let bytes = backup.encode();
-    assert_eq!(Backup::decode(&bytes), Ok(backup));
-    for n in 0..bytes.len() {
-        assert!(Backup::decode(&bytes[..n]).is_err(), "cut at {n}");
-        let mut altered = bytes.clone();
-        altered[n] ^= 1;
-        assert!(Backup::decode(&altered).is_err(), "changed at {n}");
-        // With a checksum that fits, whatever it says it is read within its bounds.
-        let _ = Backup::decode(&summed(altered));
+    for backup in [backup().await, proven().await] {
+        assert_eq!(backup.image.floor.0, Seq(2));
+        assert_eq!(backup.image.changes.len(), 3);
+        let bytes = backup.encode();
+        assert_eq!(Backup::decode(&bytes).as_ref(), Ok(&backup));
+        for n in 0..bytes.len() {
+            assert!(Backup::decode(&bytes[..n]).is_err(), "cut at {n}");
+            let mut altered = bytes.clone();
+            altered[n] ^= 1;
+            assert!(Backup::decode(&altered).is_err(), "changed at {n}");
+            // With a checksum that fits, whatever it says it is read within its bounds, and is not what was proven.
+            let read = Backup::decode(&summed(altered));
+            let same = read.is_ok_and(|read| read.proof.is_some() && read.proof == backup.proof);
+            assert_eq!(
+                same,
+                backup.proof.is_some() && n >= bytes.len() - SUM_BYTES,
+                "{n}"
+            );
+        }
+        let mut longer = bytes;
+        longer.push(0);
+        assert_eq!(Backup::decode(&longer), Err(BackupError::Damaged));
     }
-    let mut longer = bytes;
-    longer.push(0);
-    assert_eq!(Backup::decode(&longer), Err(BackupError::Damaged));
+}
+
+#[tokio::test]
+async fn a_backup_written_in_parts_proves_what_is_read_of_it() {
+    let whole = proven().await;
+    let about = About {
+        trust_domain: whole.trust_domain.clone(),
+        version: whole.version.clone(),
+        seal: whole.seal.clone(),
+        taken: whole.taken,
+        record_next: whole.record_next,
+    };
+    let head = ImageHead {
+        cursor: whole.image.snapshot.cursor,
+        floor: whole.image.floor,
+        changes: 3,
+        rows: count(whole.image.snapshot.rows.len()),
+    };
+    let (mut encoder, mut bytes) = Encoder::begin(&about, &head);
+    bytes.extend(encoder.changes(&whole.image.changes));
+    bytes.extend(encoder.rows(&whole.image.snapshot.rows));
+    let to_prove = encoder.to_prove();
+    bytes.extend(encoder.end(b"of the seal"));
+    assert_eq!(bytes, whole.encode());
+    assert_eq!(Backup::decode(&bytes).unwrap().proof.unwrap().of, to_prove);
+}
+
+#[tokio::test]
+async fn a_proof_of_many_bytes_is_refused() {
+    let mut backup = backup().await;
+    let sealed = vec![0; PROOF_BYTES_MAX + 1];
+    backup.proof = Some(Proof { of: [0; 32], sealed });
+    assert_eq!(Backup::decode(&backup.encode()).unwrap_err().code(), "SGST012");
 }
 
 #[tokio::test]
@@ -62,8 +117,8 @@ async fn other_files_and_later_formats_say_so() {
     assert_eq!(Backup::decode(b""), Err(BackupError::NotBackup));
     assert_eq!(Backup::decode(b"SQLite format 3\0"), Err(BackupError::NotBackup));
     let bytes = backup().await.encode();
-    let later = [b"signet backup 2\n", &bytes[MAGIC.len() + 2..]].concat();
-    let found = "2".to_owned();
+    let later = [b"signet backup 3\n", &bytes[MAGIC.len() + 2..]].concat();
+    let found = "3".to_owned();
     assert_eq!(Backup::decode(&later), Err(BackupError::Format { found }));
 }
 

@@ -46,6 +46,7 @@ async fn is_imaged_at_one_place(log: Arc<dyn ChangeLog>) {
             taken: UnixTime::EPOCH,
             record_next: 1,
             image,
+            proof: None,
         };
         let whole = Backup::decode(&backup.encode()).expect("whole").image;
         // In parts it is the same, while nobody writes.

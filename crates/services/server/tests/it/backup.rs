@@ -209,7 +209,7 @@ async fn what_cannot_be_restored_leaves_nothing() {
     };
     let fresh = || into(dir.path(), "fresh");
     assert_eq!(code(b"something", fresh()).await, "SGST009");
-    let later = [b"signet backup 2\n", &bytes[16..]].concat();
+    let later = [b"signet backup 3\n", &bytes[16..]].concat();
     assert_eq!(code(&later, fresh()).await, "SGST010");
     assert_eq!(code(&bytes[..bytes.len() - 1], fresh()).await, "SGST011");
     let mut altered = bytes.clone();
@@ -220,14 +220,30 @@ async fn what_cannot_be_restored_leaves_nothing() {
         seal: Some(format!("file={}", dir.path().join("wrong.key").display())),
         ..fresh()
     };
-    assert_eq!(code(&bytes, wrong).await, "SGKY004");
-    // The same bytes under another domain's name: sealed keys do not open there.
-    let mut renamed = Backup::decode(&bytes).unwrap();
+    assert_eq!(code(&bytes, wrong.clone()).await, "SGSV025");
+    // Whatever else it holds under the same proof is found, though its checksum fits.
+    let sound = Backup::decode(&bytes).unwrap();
+    let mut renamed = sound.clone();
     renamed.trust_domain = "dev.tesu".to_owned();
-    assert_eq!(code(&renamed.encode(), fresh()).await, "SGKY004");
-    let mut future = Backup::decode(&bytes).unwrap();
+    let mut future = sound.clone();
     future.taken = future.taken + core::time::Duration::from_secs(86_400);
-    assert_eq!(code(&future.encode(), fresh()).await, "SGSV023");
+    let mut less = sound.clone();
+    less.record_next -= 1;
+    for changed in [&renamed, &future, &less] {
+        assert_eq!(code(&changed.encode(), fresh()).await, "SGSV025");
+    }
+    // Without one it has to fit the seal all the same, and the clock; under another domain's name keys do not open.
+    let unproven = |backup: &Backup| {
+        let backup = backup.clone();
+        Backup {
+            proof: None,
+            ..backup
+        }
+        .encode()
+    };
+    assert_eq!(code(&unproven(&sound), wrong).await, "SGKY004");
+    assert_eq!(code(&unproven(&renamed), fresh()).await, "SGKY004");
+    assert_eq!(code(&unproven(&future), fresh()).await, "SGSV023");
     let inside = RestoreOptions {
         seal: Some(format!("file={}", dir.path().join("fresh/seal.key").display())),
         ..fresh()
@@ -240,6 +256,20 @@ async fn what_cannot_be_restored_leaves_nothing() {
     left.sort();
     left.retain(|name| name != "api.sock" && name != "api.sock.lock");
     assert_eq!(left, ["seal.key", "server", "wrong.key"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_restored_says_whether_it_proved_where_it_is_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = backed_up(dir.path()).await;
+    assert!(restored(&bytes, into(dir.path(), "proven")).await.unwrap().proven);
+    let older = Backup {
+        proof: None,
+        ..Backup::decode(&bytes).unwrap()
+    };
+    let older = older.encode();
+    assert!(older.starts_with(b"signet backup 1\n"));
+    assert!(!restored(&older, into(dir.path(), "older")).await.unwrap().proven);
 }
 
 #[tokio::test(flavor = "multi_thread")]

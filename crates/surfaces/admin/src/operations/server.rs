@@ -60,7 +60,7 @@ pub(crate) const BACKUP: Operation = Operation {
         media: &[Media {
             media_type: signet_store::backup::MEDIA_TYPE,
             schema: || json!({"type": "string", "format": "binary"}),
-            example: || json!("signet backup 1\n"),
+            example: || json!("signet backup 2\n"),
         }],
         headers: &[],
     },

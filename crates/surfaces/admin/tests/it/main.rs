@@ -134,6 +134,7 @@ impl World {
                         taken: START,
                         record_next: 1,
                         image: log.image().await?,
+                        proof: None,
                     };
                     let seq = backup.image.snapshot.cursor.seq;
                     let bytes = bytes::Bytes::from(backup.encode());
