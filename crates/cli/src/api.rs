@@ -10,9 +10,9 @@ use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use signet_api::{
-    ApplyRequest, EntriesApplied, EntryDoc, EntryPlanView, JoinTokenReply, JoinTokenRequest, LIST_LIMIT_MAX,
-    MintJwtReply, MintJwtRequest, MintWitReply, MintWitRequest, MintX509Reply, MintX509Request, NodeView,
-    OrphansView, Page, Problem, ServerView,
+    ApplyRequest, BanRequest, EntriesApplied, EntryDoc, EntryPlanView, JoinTokenReply, JoinTokenRequest,
+    LIST_LIMIT_MAX, MintJwtReply, MintJwtRequest, MintWitReply, MintWitRequest, MintX509Reply,
+    MintX509Request, NodeView, OrphansView, Page, Problem, ServerView,
 };
 use signet_net::NetError;
 use signet_net::client::{Client, Endpoint, Reply};
@@ -135,14 +135,11 @@ impl Api {
         self.get(&format!("/api/v1/nodes/{}", escaped(id))).await
     }
 
-    pub(crate) async fn ban_node(&self, id: &str) -> Outcome {
-        self.send(
-            Method::POST,
-            &format!("/api/v1/nodes/{}/ban", escaped(id)),
-            Bytes::new(),
-        )
-        .await
-        .map(drop)
+    pub(crate) async fn ban_node(&self, id: &str, wish: Option<&BanRequest>) -> Outcome {
+        let path = format!("/api/v1/nodes/{}/ban", escaped(id));
+        self.call::<_, NodeView>(Method::POST, &path, wish)
+            .await
+            .map(drop)
     }
 
     pub(crate) async fn evict_node(&self, id: &str) -> Outcome {

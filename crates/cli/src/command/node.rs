@@ -5,7 +5,7 @@ use clap::Subcommand;
 use core::net::IpAddr;
 use core::time::Duration;
 use serde::Serialize;
-use signet_api::{JoinString, JoinTokenReply, JoinTokenRequest, NodeView};
+use signet_api::{BanRequest, JoinString, JoinTokenReply, JoinTokenRequest, NodeView};
 use signet_id::SpiffeId;
 use signet_time::{UnixTime, parse_duration};
 
@@ -28,6 +28,9 @@ pub(crate) enum Node {
         /// The node's SPIFFE ID.
         #[arg(value_name = "ID")]
         id: SpiffeId,
+        /// Why. It stands beside the node from then on.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Forget a node; it must join again.
     Evict {
@@ -80,8 +83,9 @@ impl Node {
                 let node = runtime::client(api.node(id.as_str()))?;
                 output::result(global.output, &node, |node| shown(node, now))
             }
-            Self::Ban { id } => {
-                runtime::client(api.ban_node(id.as_str()))?;
+            Self::Ban { id, reason } => {
+                let wish = reason.map(|reason| BanRequest { reason });
+                runtime::client(api.ban_node(id.as_str(), wish.as_ref()))?;
                 done(global, "banned", &id)
             }
             Self::Evict { id } => {
@@ -162,6 +166,11 @@ fn shown(node: &NodeView, now: UnixTime) -> String {
         ("certificate until", until(node, now)),
         ("certificates", node.renewals.to_string()),
     ];
+    if let Some(at) = node.banned_at {
+        let why = node.ban_reason.as_deref().unwrap_or_default();
+        facts.push(("banned", style::time(at, now)));
+        facts.push(("because", signet_fault::shown(why, REASON_CHARS_MAX)));
+    }
     if let Some(at) = node.copied_at {
         let times = match node.copies {
             1 => "once".to_owned(),
@@ -189,6 +198,9 @@ fn state(node: &NodeView) -> &'static str {
         (false, _) => "copied",
     }
 }
+
+/// As long as a server takes one.
+const REASON_CHARS_MAX: usize = 1_024;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use crate::program::{Done, Running, free_port, run, signet, text};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -438,8 +438,21 @@ fn nodes_are_listed_and_join_strings_made() {
     );
     let done = dev.run(&["node", "show", "spiffe://dev.test/node/none"]);
     assert_eq!(done.code, Some(1));
+    let banned = dev.json(&["node", "ban", id, "--reason", "disk stolen"]);
+    assert_eq!(banned["outcome"], "banned");
+    let shown = dev.json(&["node", "show", id]);
+    assert_eq!(
+        (&shown["banned"], &shown["ban_reason"]),
+        (&json!(true), &json!("disk stolen"))
+    );
+    // Banned once, it stays so for the reason that it was; without one there is nothing to add.
     assert_eq!(dev.json(&["node", "ban", id])["outcome"], "banned");
-    assert_eq!(dev.json(&["node", "show", id])["banned"], true);
+    let told = dev.run(&["node", "show", id]).out;
+    let because = told.lines().find(|line| line.starts_with("because "));
+    assert!(
+        because.is_some_and(|line| line.ends_with(" disk stolen")),
+        "{told}"
+    );
 }
 
 #[test]
