@@ -11,15 +11,6 @@ use tonic::Code;
 
 const A: &str = "spiffe://a.test/a";
 
-async fn joined(site: &Site) -> Handle {
-    let handle = site
-        .agent(site.settings(), Some(&site.join()))
-        .await
-        .expect("start");
-    handle.ready().await.expect("ready");
-    handle
-}
-
 /// Waits until the stream that there was is known to be gone.
 async fn disconnected(handle: &Handle) {
     let mut link = handle.link();
@@ -32,7 +23,7 @@ async fn disconnected(handle: &Handle) {
 async fn a_server_that_falls_silent_is_left_and_called_anew() {
     let site = Site::new(vec![entry(1, "/a")]).await;
     *site.control.mishap.lock().expect("lock") = Some(Mishap::Silence);
-    let handle = joined(&site).await;
+    let handle = site.joined(site.settings()).await;
     let mut held = site.control.held.subscribe();
     let streams = held
         .wait_for(|streams| streams.len() == 2)
@@ -50,7 +41,7 @@ async fn a_server_that_falls_silent_is_left_and_called_anew() {
 #[tokio::test]
 async fn a_server_that_is_killed_in_the_middle_of_a_snapshot_leaves_the_old_state() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
-    let handle = joined(&site).await;
+    let handle = site.joined(site.settings()).await;
     let mut client = workload(&handle).await;
     let mut stream = client
         .fetch_x509svid(X509svidRequest {})
@@ -76,7 +67,7 @@ async fn a_server_that_is_killed_in_the_middle_of_a_snapshot_leaves_the_old_stat
 async fn a_state_that_is_not_what_was_sent_is_asked_for_anew_and_counted() {
     let site = Site::new(vec![entry(1, "/a")]).await;
     *site.control.mishap.lock().expect("lock") = Some(Mishap::Drift);
-    let handle = joined(&site).await;
+    let handle = site.joined(site.settings()).await;
     let mut resynced = site.control.resynced.subscribe();
     resynced.wait_for(|count| *count == 1).await.expect("asked");
     let mut applied = site.control.applied.subscribe();
@@ -97,7 +88,7 @@ async fn a_state_that_is_not_what_was_sent_is_asked_for_anew_and_counted() {
 #[tokio::test]
 async fn the_link_says_what_was_heard_and_whether_there_is_a_server() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
-    let handle = joined(&site).await;
+    let handle = site.joined(site.settings()).await;
     let link = handle.link().borrow().clone();
     assert!(link.connected);
     assert_eq!(link.heard.map(|cursor| cursor.seq), Some(1));

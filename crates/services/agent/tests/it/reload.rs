@@ -78,11 +78,7 @@ async fn the_next_key_is_of_the_kind_that_was_taken_over_and_those_that_are_ther
     let mut short = entry(1, "/a");
     short.x509_ttl = Duration::from_secs(20);
     let site = Site::new(vec![short]).await;
-    let handle = site
-        .agent(site.settings(), Some(&site.join()))
-        .await
-        .expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(site.settings()).await;
     let mut client = workload(&handle).await;
     let mut stream = client
         .fetch_x509svid(X509svidRequest {})
@@ -114,11 +110,7 @@ async fn the_next_token_of_a_foreign_domain_keeps_the_claims_that_were_taken_ove
     let site = Site::new(vec![federated]).await;
     site.control.foreign.lock().expect("lock").push(foreign.bundle());
     site.control.entries.send_modify(|_| {});
-    let handle = site
-        .agent(site.settings(), Some(&site.join()))
-        .await
-        .expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(site.settings()).await;
     let token = foreign.token(&json!({
         "sub": "spiffe://b.test/x", "aud": ["b"], "role": "admin",
         "exp": START.as_secs() + 60, "iat": START.as_secs(),
@@ -156,11 +148,7 @@ async fn the_next_caller_is_hashed_up_to_the_size_that_was_taken_over() {
         };
         settings
     };
-    let handle = site
-        .agent(up_to(exe.len() - 1), Some(&site.join()))
-        .await
-        .expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(up_to(exe.len() - 1)).await;
     let refused = fetched(&handle).await.expect_err("too large to hash");
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert_eq!(

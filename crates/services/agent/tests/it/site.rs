@@ -501,4 +501,16 @@ impl Site {
         })
         .await
     }
+
+    /// An agent that joined by a join string and is ready.
+    pub(crate) async fn joined(&self, settings: AgentSettings) -> Handle {
+        self.ready(settings, Some(&self.join())).await
+    }
+
+    /// An agent that is ready, however it came to its identity.
+    pub(crate) async fn ready(&self, settings: AgentSettings, join: Option<&str>) -> Handle {
+        let handle = self.agent(settings, join).await.expect("start");
+        handle.ready().await.expect("ready");
+        handle
+    }
 }

@@ -41,11 +41,7 @@ pub(crate) async fn get(handle: &Handle, path: &str) -> (u16, String) {
 #[tokio::test]
 async fn a_node_joins_and_serves_and_says_what_it_serves() {
     let site = Site::new(vec![entry(1, "/a")]).await;
-    let handle = site
-        .agent(site.settings(), Some(&site.join()))
-        .await
-        .expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(site.settings()).await;
     assert_eq!(fetched(&handle).await.expect("fetch"), ["spiffe://a.test/a"]);
     let mut applied = site.control.applied.subscribe();
     applied.wait_for(|seq| *seq == 1).await.expect("told");
@@ -139,15 +135,10 @@ async fn a_token_that_another_key_used_ends_the_agent_with_a_reason() {
 async fn a_node_with_a_state_directory_comes_back_without_joining() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
     let settings = site.kept_settings();
-    let handle = site
-        .agent(settings.clone(), Some(&site.join()))
-        .await
-        .expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(settings.clone()).await;
     drop(handle);
     // The first one ends in the background; its socket is not in the second one's way.
-    let handle = site.agent(again(&site), None).await.expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.ready(again(&site), None).await;
     assert_eq!(fetched(&handle).await.expect("fetch"), ["spiffe://a.test/a"]);
     assert_eq!(site.control.attested.load(Ordering::SeqCst), 1);
     site.stop().await;
@@ -166,11 +157,7 @@ async fn without_a_join_string_and_a_kept_identity_the_agent_does_not_start() {
 #[tokio::test]
 async fn a_server_that_goes_and_comes_back_is_found_again() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
-    let handle = site
-        .agent(site.settings(), Some(&site.join()))
-        .await
-        .expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(site.settings()).await;
     let mut stream = workload(&handle)
         .await
         .fetch_x509svid(X509svidRequest {})
@@ -244,11 +231,7 @@ async fn a_server_that_goes_and_comes_back_is_found_again() {
 #[tokio::test]
 async fn a_stranger_in_the_servers_place_takes_nothing_from_a_node_that_could_join_anew() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
-    let handle = site
-        .agent(site.settings(), Some(&site.join()))
-        .await
-        .expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(site.settings()).await;
     fetched(&handle).await.expect("from now on in memory");
     let mut link = handle.link();
     site.stop().await;
@@ -278,9 +261,7 @@ async fn a_stranger_in_the_servers_place_takes_nothing_from_a_node_that_could_jo
 #[tokio::test]
 async fn a_node_that_was_evicted_joins_anew_if_it_has_a_join_string() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
-    let settings = site.kept_settings();
-    let handle = site.agent(settings, Some(&site.join())).await.expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(site.kept_settings()).await;
     fetched(&handle).await.expect("from now on in memory");
     site.control.evicted.store(true, Ordering::SeqCst);
     site.stop().await;
@@ -298,9 +279,7 @@ async fn a_node_that_was_evicted_joins_anew_if_it_has_a_join_string() {
 async fn a_node_whose_eviction_took_its_token_says_that_it_needs_a_new_join_string() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
     // Where the key is kept, so that it is not another one that comes back.
-    let settings = site.kept_settings();
-    let handle = site.agent(settings, Some(&site.join())).await.expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(site.kept_settings()).await;
     site.control.evicted.store(true, Ordering::SeqCst);
     site.control.token_removed.store(true, Ordering::SeqCst);
     site.stop().await;
@@ -327,15 +306,12 @@ pub(crate) fn again(site: &Site) -> AgentSettings {
 async fn a_node_that_was_off_until_its_svid_expired_comes_back_by_its_key() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
     *site.control.node_ttl.lock().expect("lock") = Duration::from_secs(600);
-    let settings = site.kept_settings();
-    let handle = site.agent(settings, Some(&site.join())).await.expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(site.kept_settings()).await;
     drop(handle);
     site.stop().await;
     site.control.clock.advance(Duration::from_secs(601));
     site.start().await;
-    let handle = site.agent(again(&site), None).await.expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.ready(again(&site), None).await;
     assert_eq!(fetched(&handle).await.expect("fetch"), ["spiffe://a.test/a"]);
     assert_eq!(site.control.attested.load(Ordering::SeqCst), 1);
     assert_eq!(site.control.returned.load(Ordering::SeqCst), 1);
@@ -346,8 +322,7 @@ async fn a_node_that_was_off_until_its_svid_expired_comes_back_by_its_key() {
     // What it was given is kept: the next start needs no proof.
     let mut settings = again(&site);
     settings.workload_api.path = site.folder.path().join("third.sock");
-    let handle = site.agent(settings, None).await.expect("start");
-    handle.ready().await.expect("ready");
+    let _handle = site.ready(settings, None).await;
     assert_eq!(site.control.returned.load(Ordering::SeqCst), 1);
 }
 
@@ -355,11 +330,7 @@ async fn a_node_that_was_off_until_its_svid_expired_comes_back_by_its_key() {
 async fn a_node_whose_servers_were_away_until_its_svid_expired_goes_on_without_a_state_directory() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
     *site.control.node_ttl.lock().expect("lock") = Duration::from_secs(600);
-    let handle = site
-        .agent(site.settings(), Some(&site.join()))
-        .await
-        .expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(site.settings()).await;
     site.stop().await;
     site.control.token_removed.store(true, Ordering::SeqCst);
     site.control.clock.advance(Duration::from_secs(601));
@@ -377,9 +348,7 @@ async fn a_node_whose_servers_were_away_until_its_svid_expired_goes_on_without_a
 #[tokio::test]
 async fn a_node_whose_issuer_was_tainted_while_it_was_away_comes_back_by_its_key() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
-    let settings = site.kept_settings();
-    let handle = site.agent(settings, Some(&site.join())).await.expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(site.kept_settings()).await;
     let mut stream = workload(&handle)
         .await
         .fetch_x509svid(X509svidRequest {})
@@ -411,12 +380,9 @@ async fn a_node_whose_issuer_was_tainted_while_it_was_away_comes_back_by_its_key
 #[tokio::test]
 async fn a_node_that_is_not_known_any_more_and_cannot_join_serves_what_it_has_and_asks_again() {
     let mut site = Site::new(vec![entry(1, "/a")]).await;
-    let settings = site.kept_settings();
-    let handle = site.agent(settings, Some(&site.join())).await.expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(site.kept_settings()).await;
     drop(handle);
-    let handle = site.agent(again(&site), None).await.expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.ready(again(&site), None).await;
     fetched(&handle).await.expect("from now on in memory");
     site.control.evicted.store(true, Ordering::SeqCst);
     site.stop().await;
@@ -442,15 +408,12 @@ async fn a_node_that_is_not_known_any_more_and_cannot_join_serves_what_it_has_an
 #[tokio::test]
 async fn a_server_that_was_set_up_anew_is_joined_with_its_join_string() {
     let mut old = Site::new(vec![entry(1, "/a")]).await;
-    let settings = old.kept_settings();
-    let handle = old.agent(settings, Some(&old.join())).await.expect("start");
-    handle.ready().await.expect("ready");
+    let handle = old.joined(old.kept_settings()).await;
     drop(handle);
     old.stop().await;
     // The same trust domain, and nothing else of the old one: what was kept vouches for nobody any more.
     let new = Site::new(vec![entry(2, "/b")]).await;
-    let handle = new.agent(again(&old), Some(&new.join())).await.expect("start");
-    handle.ready().await.expect("ready");
+    let handle = new.joined(again(&old)).await;
     assert_eq!(fetched(&handle).await.expect("fetch"), ["spiffe://a.test/b"]);
     assert_eq!(new.control.attested.load(Ordering::SeqCst), 1);
     assert_eq!(new.control.returned.load(Ordering::SeqCst), 0);
@@ -467,8 +430,7 @@ async fn a_node_that_was_away_while_all_roots_were_replaced_comes_back_by_the_an
         servers: Vec::new(),
         ..settings.clone()
     };
-    let handle = old.agent(joined, Some(&old.join())).await.expect("start");
-    handle.ready().await.expect("ready");
+    let handle = old.joined(joined).await;
     drop(handle);
     old.stop().await;
     // The same domain and nodes behind another root, to which nothing leads that the node holds.
@@ -499,9 +461,7 @@ async fn a_node_that_was_away_while_all_roots_were_replaced_comes_back_by_the_an
 #[tokio::test]
 async fn a_node_whose_issuer_is_tainted_renews_at_once_over_the_connection_that_stands() {
     let site = Site::new(vec![entry(1, "/a")]).await;
-    let settings = site.kept_settings();
-    let handle = site.agent(settings, Some(&site.join())).await.expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(site.kept_settings()).await;
     assert_eq!(site.control.renewed.load(Ordering::SeqCst), 0);
     // The clock stands: half of the node's life never passes.
     site.taint();
@@ -517,11 +477,7 @@ async fn a_node_whose_issuer_is_tainted_renews_at_once_over_the_connection_that_
     }
     drop(handle);
     // So does the next start, which knows the taint and has no join string.
-    let handle = site
-        .agent(again(&site), None)
-        .await
-        .expect("what was kept stands");
-    handle.ready().await.expect("ready");
+    let _handle = site.ready(again(&site), None).await;
     assert_eq!(site.control.attested.load(Ordering::SeqCst), 1);
     assert_eq!(site.control.renewed.load(Ordering::SeqCst), 1);
 }
@@ -531,9 +487,7 @@ async fn the_nodes_identity_is_renewed_at_half_its_life() {
     let site = Site::new(vec![entry(1, "/a")]).await;
     // The clock is moved past half of two seconds, with its scatter, and looked at when that time has really passed.
     *site.control.node_ttl.lock().expect("lock") = Duration::from_secs(2);
-    let settings = site.kept_settings();
-    let handle = site.agent(settings, Some(&site.join())).await.expect("start");
-    handle.ready().await.expect("ready");
+    let handle = site.joined(site.kept_settings()).await;
     let kept = || std::fs::read_to_string(site.state_dir().join("node.json")).expect("kept");
     let before = kept();
     let mut applied = site.control.applied.subscribe();
