@@ -48,6 +48,11 @@ const TOOLS: &[Tool] = &[
         probe: &["--version"],
     },
     Tool {
+        package: "bindfs",
+        program: "bindfs",
+        probe: &["--version"],
+    },
+    Tool {
         package: "faketime",
         program: "faketime",
         probe: &["--version"],

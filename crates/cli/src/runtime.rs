@@ -1,6 +1,7 @@
 use crate::Outcome;
 use crate::error::CliError;
 use core::future::Future;
+use core::time::Duration;
 use signet_fault::Coded as _;
 use signet_settings::{Changes, SettingsError, Taken};
 use std::sync::Arc;
@@ -16,11 +17,14 @@ pub(crate) fn client<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
 /// Runs a long-lived process on this thread, with others for what blocks: one that has so little to do for each call that
 /// handing it from thread to thread would cost more than the call.
 pub(crate) fn on_one_thread<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(CliError::Runtime)?
-        .block_on(work)
+        .map_err(CliError::Runtime)?;
+    let outcome = runtime.block_on(work);
+    // A thread that a file system keeps waiting must not keep the process.
+    runtime.shutdown_timeout(BLOCKED_WITHIN);
+    outcome
 }
 
 /// Runs a long-lived process on all processors.
@@ -149,6 +153,9 @@ pub(crate) fn harden() {
         warn!(%error, "the limit on open files stays as it is");
     }
 }
+
+/// From the end of a process's work to its own, whatever its threads still wait for.
+const BLOCKED_WITHIN: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ mod fleet;
 mod foreign;
 mod go;
 mod hints;
+mod hung;
 mod machines;
 mod pkilint;
 pub mod scenarios;

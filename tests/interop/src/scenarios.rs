@@ -1,6 +1,6 @@
 //! What foreign clients do with a running Signet.
 
-use crate::{Dev, Failure, Fleet, algorithms, clocks, envoy, foreign, hints, machines, pkilint, run};
+use crate::{Dev, Failure, Fleet, algorithms, clocks, envoy, foreign, hints, hung, machines, pkilint, run};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -70,6 +70,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "envoy-deltas",
         run: envoy::across_rotation_by_deltas,
+    },
+    Scenario {
+        name: "hung-file-system",
+        run: hung::executable,
     },
     Scenario {
         name: "foreign-verifiers",

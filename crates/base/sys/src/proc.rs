@@ -51,13 +51,19 @@ pub(crate) fn executable(pid: u32) -> Result<(u64, u64, PathBuf), SysError> {
     Ok((dev, ino, path))
 }
 
-/// Device and inode of the executable.
+/// Device and inode of the executable, without asking the file system that it lies on: one that hangs, as a network's or
+/// a user's own may, must not hold up who looks.
 pub(crate) fn executable_file(pid: u32) -> Result<(u64, u64), SysError> {
-    use std::os::unix::fs::MetadataExt as _;
+    use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
     // Through the link to the file that runs, even if its name was removed or lies in another mount namespace.
-    let metadata =
-        std::fs::metadata(format!("/proc/{pid}/exe")).map_err(|source| fault(pid, "exe", source))?;
-    Ok((metadata.dev(), metadata.ino()))
+    let found = statx(
+        CWD,
+        format!("/proc/{pid}/exe"),
+        AtFlags::STATX_DONT_SYNC,
+        StatxFlags::INO,
+    )
+    .map_err(|source| fault(pid, "exe", source.into()))?;
+    Ok((makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
 }
 
 /// Device and inode of the user namespace, which stand for it.
