@@ -154,12 +154,6 @@ impl Restore {
         };
         let restored =
             runtime::client(async { Ok(signet_server::restore(bytes, options, clock::system()).await?) })?;
-        if !restored.proven {
-            output::warning(
-                "this backup is of the first format, which does not prove where it is from: whoever could write the \
-                 file could have changed it. If you do not know who did, look through the entries and nodes",
-            );
-        }
         output::result(global.output, &restored, shown)
     }
 }

@@ -3,7 +3,6 @@
 use crate::fleet::Fleet;
 use crate::program::{Done, run, signet};
 use rustix::process::Signal;
-use signet_server::backup::Backup;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -162,20 +161,4 @@ fn a_backup_goes_where_nothing_else_is_lost() {
     fleet.restore("file", "server", &["--replace"]).refused("SGSV022");
     assert_eq!(server.end(Signal::TERM).code(), Some(0));
     fleet.backup("file").refused("SGNE012");
-}
-
-#[test]
-fn a_backup_that_does_not_prove_where_it_is_from_is_restored_with_a_warning() {
-    let (fleet, _) = Fleet::init();
-    let mut server = fleet.start_server();
-    fleet.backup("proven").json();
-    assert_eq!(server.end(Signal::TERM).code(), Some(0));
-    let sound = Backup::decode(&fs::read(fleet.at("proven")).unwrap()).unwrap();
-    let older = Backup { proof: None, ..sound };
-    fs::write(fleet.at("older"), older.encode()).unwrap();
-    for (file, proven) in [("proven", true), ("older", false)] {
-        let done = fleet.restore(file, &format!("of-{file}"), &[]);
-        assert_eq!(done.json()["proven"], proven, "{file}");
-        assert_eq!(done.err.contains("warning: "), !proven, "{done:?}");
-    }
 }

@@ -3,7 +3,8 @@
 //! The form is `signet backup 2` and a line feed, the header, the changes, the rows, the proof, and SHA-256 of all
 //! before. Numbers are big-endian; texts and bytes have their length (32 bits) before them. Bodies are as they lie in
 //! the log: private keys are sealed, and the seal's key is not in it. The proof is what the seal made of SHA-256 of all
-//! before it, so that whoever has the seal knows that the backup is of a server that had it; `signet backup 1` has none.
+//! before it, so that whoever has the seal knows that the backup is of a server that had it. `signet backup 1` had none and is
+//! read no more: it could have been changed by whoever could write the file.
 
 use crate::{
     BODY_BYTES_MAX, Change, Cursor, KEY_BYTES_MAX, Kind, LogEntry, Origin, Row, Seq, Snapshot, WHO_BYTES_MAX,
@@ -42,12 +43,12 @@ pub struct Backup {
     pub record_next: u64,
     /// The state.
     pub image: Image,
-    /// What proves where it is from. [`FORMAT_UNPROVEN`] has none.
-    pub proof: Option<Proof>,
+    /// What proves where it is from.
+    pub proof: Proof,
 }
 
 /// What proves where a backup is from, to whoever has the seal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
     /// SHA-256 of all that stands before it.
     pub of: [u8; 32],
@@ -107,7 +108,7 @@ pub enum BackupError {
     #[error("it is no backup of a Signet server")]
     NotBackup,
     /// Of a later version.
-    #[error("it is a backup of format {found}, this version reads formats {FORMAT_UNPROVEN} and {FORMAT}")]
+    #[error("it is a backup of format {found}, this version reads format {FORMAT}")]
     Format {
         /// The format's number, as it stands there.
         found: String,
@@ -138,11 +139,8 @@ impl Coded for BackupError {
     }
 }
 
-/// The number of the format that this version writes.
+/// The number of the format.
 pub const FORMAT: u32 = 2;
-
-/// The format before, which this version reads, too: without a proof of where the backup is from.
-pub const FORMAT_UNPROVEN: u32 = 1;
 
 /// The media type of a backup.
 pub const MEDIA_TYPE: &str = "application/vnd.signet.backup";
@@ -155,7 +153,7 @@ const TEXT_BYTES_MAX: usize = 4_096;
 const PROOF_BYTES_MAX: usize = 1_024;
 
 impl Backup {
-    /// The bytes of the file; without a proof those of [`FORMAT_UNPROVEN`].
+    /// The bytes of the file.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let image = &self.image;
@@ -172,14 +170,10 @@ impl Backup {
             taken: self.taken,
             record_next: self.record_next,
         };
-        let format = self.proof.as_ref().map_or(FORMAT_UNPROVEN, |_| FORMAT);
-        let (mut encoder, mut bytes) = Encoder::begin_as(format, &about, &head);
+        let (mut encoder, mut bytes) = Encoder::begin(&about, &head);
         bytes.extend(encoder.changes(&image.changes));
         bytes.extend(encoder.rows(&image.snapshot.rows));
-        bytes.extend(match &self.proof {
-            Some(proof) => encoder.end(&proof.sealed),
-            None => encoder.sum(),
-        });
+        bytes.extend(encoder.end(&self.proof.sealed));
         bytes
     }
 
@@ -192,8 +186,7 @@ impl Backup {
         let rest = bytes.strip_prefix(MAGIC).ok_or(BackupError::NotBackup)?;
         let end = rest.iter().take(12).position(|b| *b == b'\n');
         let number = end.and_then(|end| rest.get(..end)).ok_or(BackupError::Damaged)?;
-        let is = |format: u32| number == format.to_string().as_bytes();
-        if !is(FORMAT) && !is(FORMAT_UNPROVEN) {
+        if number != FORMAT.to_string().as_bytes() {
             let found = signet_fault::shown(&String::from_utf8_lossy(number), 12);
             return Err(BackupError::Format { found });
         }
@@ -207,12 +200,11 @@ impl Backup {
         let mut reader = Reader(body.get(start..).unwrap_or_default());
         let malformed = || inconsistent("a part is malformed");
         let mut backup = reader.backup().ok_or_else(malformed)?;
-        if is(FORMAT) {
-            let before = body.len() - reader.0.len();
-            let of = digest::sha256(body.get(..before).unwrap_or_default());
-            let sealed = reader.bytes(PROOF_BYTES_MAX).ok_or_else(malformed)?.to_vec();
-            backup.proof = Some(Proof { of, sealed });
-        }
+        let before = body.len() - reader.0.len();
+        backup.proof = Proof {
+            of: digest::sha256(body.get(..before).unwrap_or_default()),
+            sealed: reader.bytes(PROOF_BYTES_MAX).ok_or_else(malformed)?.to_vec(),
+        };
         if !reader.0.is_empty() {
             return Err(inconsistent("something follows its last part"));
         }
@@ -225,11 +217,7 @@ impl Encoder {
     /// The first bytes. What follows are `head.changes` changes and `head.rows` rows, in parts of whatever size.
     #[must_use]
     pub fn begin(about: &About, head: &ImageHead) -> (Self, Vec<u8>) {
-        Self::begin_as(FORMAT, about, head)
-    }
-
-    fn begin_as(format: u32, about: &About, head: &ImageHead) -> (Self, Vec<u8>) {
-        let mut out = Writer(format!("signet backup {format}\n").into_bytes());
+        let mut out = Writer(format!("signet backup {FORMAT}\n").into_bytes());
         out.bytes(about.trust_domain.as_bytes());
         out.bytes(about.version.as_bytes());
         out.bytes(about.seal.as_bytes());
@@ -275,12 +263,8 @@ impl Encoder {
         let mut out = Writer(Vec::new());
         out.bytes(sealed);
         let mut bytes = self.summed(out);
-        bytes.extend(self.sum());
+        bytes.extend(self.sum.finish());
         bytes
-    }
-
-    fn sum(self) -> Vec<u8> {
-        self.sum.finish().to_vec()
     }
 
     fn summed(&mut self, out: Writer) -> Vec<u8> {
@@ -543,7 +527,7 @@ impl<'a> Reader<'a> {
                 changes,
                 snapshot: Snapshot { cursor, rows },
             },
-            proof: None,
+            proof: Proof::default(),
         })
     }
 }

@@ -49,8 +49,6 @@ pub struct RestoreSummary {
     pub seq: u64,
     /// How many rows of state there are.
     pub rows: usize,
-    /// Whether the backup proved that it is of a server with this seal. One of the first format cannot.
-    pub proven: bool,
     /// Where the state that was there before is kept, if there was one.
     pub kept: Option<PathBuf>,
     /// The file of the seal's key.
@@ -93,9 +91,8 @@ pub async fn restore(
         return Err(ServerError::SealInside { key: seal_key });
     }
     let seal = Arc::new(storage::open_seal(&seal_key)?);
-    if let Some(proof) = &backup.proof
-        && check_proof(&*seal, PROOF, &proof.of, &proof.sealed).is_err()
-    {
+    let proof = &backup.proof;
+    if check_proof(&*seal, PROOF, &proof.of, &proof.sealed).is_err() {
         return Err(ServerError::ForeignBackup { seal_key });
     }
     let now = clock.now();
@@ -138,7 +135,6 @@ pub async fn restore(
         backup_seq: backup.image.snapshot.cursor.seq.0,
         seq: seq.0,
         rows: backup.image.snapshot.rows.len(),
-        proven: backup.proof.is_some(),
         kept,
         seal_key,
     })

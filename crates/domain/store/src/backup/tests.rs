@@ -18,29 +18,21 @@ async fn image() -> Image {
     log.image().await.unwrap()
 }
 
+/// With a proof, as whoever reads it finds it.
 async fn backup() -> Backup {
-    Backup {
+    let sealed = b"of the seal".to_vec();
+    let mut backup = Backup {
         trust_domain: "dev.test".into(),
         version: "1".into(),
         seal: "file=/k".into(),
         taken: UnixTime::from_millis(9),
         record_next: 5,
         image: image().await,
-        proof: None,
-    }
-}
-
-/// The same with a proof, as whoever reads it finds it.
-async fn proven() -> Backup {
-    let mut backup = backup().await;
-    let proof = |of| {
-        let sealed = b"of the seal".to_vec();
-        Some(Proof { of, sealed })
+        proof: Proof { of: [0; 32], sealed },
     };
-    backup.proof = proof([0; 32]);
     let bytes = backup.encode();
-    let before = bytes.len() - SUM_BYTES - b"of the seal".len() - 4;
-    backup.proof = proof(digest::sha256(&bytes[..before]));
+    let before = bytes.len() - SUM_BYTES - backup.proof.sealed.len() - 4;
+    backup.proof.of = digest::sha256(&bytes[..before]);
     backup
 }
 
@@ -54,34 +46,29 @@ fn summed(mut bytes: Vec<u8>) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_backup_reads_back_and_no_byte_of_it_can_change_or_lack() {
-    for backup in [backup().await, proven().await] {
-        assert_eq!(backup.image.floor.0, Seq(2));
-        assert_eq!(backup.image.changes.len(), 3);
-        let bytes = backup.encode();
-        assert_eq!(Backup::decode(&bytes).as_ref(), Ok(&backup));
-        for n in 0..bytes.len() {
-            assert!(Backup::decode(&bytes[..n]).is_err(), "cut at {n}");
-            let mut altered = bytes.clone();
-            altered[n] ^= 1;
-            assert!(Backup::decode(&altered).is_err(), "changed at {n}");
-            // With a checksum that fits, whatever it says it is read within its bounds, and is not what was proven.
-            let read = Backup::decode(&summed(altered));
-            let same = read.is_ok_and(|read| read.proof.is_some() && read.proof == backup.proof);
-            assert_eq!(
-                same,
-                backup.proof.is_some() && n >= bytes.len() - SUM_BYTES,
-                "{n}"
-            );
-        }
-        let mut longer = bytes;
-        longer.push(0);
-        assert_eq!(Backup::decode(&longer), Err(BackupError::Damaged));
+    let backup = backup().await;
+    assert_eq!(backup.image.floor.0, Seq(2));
+    assert_eq!(backup.image.changes.len(), 3);
+    let bytes = backup.encode();
+    assert_eq!(Backup::decode(&bytes).as_ref(), Ok(&backup));
+    for n in 0..bytes.len() {
+        assert!(Backup::decode(&bytes[..n]).is_err(), "cut at {n}");
+        let mut altered = bytes.clone();
+        altered[n] ^= 1;
+        assert!(Backup::decode(&altered).is_err(), "changed at {n}");
+        // With a checksum that fits, whatever it says it is read within its bounds, and is not what was proven.
+        let read = Backup::decode(&summed(altered));
+        let same = read.is_ok_and(|read| read.proof == backup.proof);
+        assert_eq!(same, n >= bytes.len() - SUM_BYTES, "{n}");
     }
+    let mut longer = bytes;
+    longer.push(0);
+    assert_eq!(Backup::decode(&longer), Err(BackupError::Damaged));
 }
 
 #[tokio::test]
 async fn a_backup_written_in_parts_proves_what_is_read_of_it() {
-    let whole = proven().await;
+    let whole = backup().await;
     let about = About {
         trust_domain: whole.trust_domain.clone(),
         version: whole.version.clone(),
@@ -101,25 +88,32 @@ async fn a_backup_written_in_parts_proves_what_is_read_of_it() {
     let to_prove = encoder.to_prove();
     bytes.extend(encoder.end(b"of the seal"));
     assert_eq!(bytes, whole.encode());
-    assert_eq!(Backup::decode(&bytes).unwrap().proof.unwrap().of, to_prove);
+    assert_eq!(Backup::decode(&bytes).unwrap().proof.of, to_prove);
 }
 
 #[tokio::test]
 async fn a_proof_of_many_bytes_is_refused() {
     let mut backup = backup().await;
-    let sealed = vec![0; PROOF_BYTES_MAX + 1];
-    backup.proof = Some(Proof { of: [0; 32], sealed });
+    backup.proof.sealed = vec![0; PROOF_BYTES_MAX + 1];
     assert_eq!(Backup::decode(&backup.encode()).unwrap_err().code(), "SGST012");
 }
 
 #[tokio::test]
-async fn other_files_and_later_formats_say_so() {
+async fn other_files_and_other_formats_say_so() {
     assert_eq!(Backup::decode(b""), Err(BackupError::NotBackup));
     assert_eq!(Backup::decode(b"SQLite format 3\0"), Err(BackupError::NotBackup));
     let bytes = backup().await.encode();
-    let later = [b"signet backup 3\n", &bytes[MAGIC.len() + 2..]].concat();
-    let found = "3".to_owned();
-    assert_eq!(Backup::decode(&later), Err(BackupError::Format { found }));
+    for number in ["1", "3"] {
+        let other = [
+            b"signet backup ",
+            number.as_bytes(),
+            b"\n",
+            &bytes[MAGIC.len() + 2..],
+        ]
+        .concat();
+        let found = number.to_owned();
+        assert_eq!(Backup::decode(&other), Err(BackupError::Format { found }));
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use super::support::{KIND, batch, fold, origin, start, state, verified_tail};
-use crate::backup::{Backup, Image, ImagePart};
+use crate::backup::{Backup, Image, ImagePart, Proof};
 use crate::{
     BATCH_BYTES_MAX, BATCH_CHANGES_MAX, BATCH_EXPECTS_MAX, BODY_BYTES_MAX, Batch, Change, ChangeLog,
     CommitError, Cursor, Earlier, Expect, Invalid, KEY_BYTES_MAX, Kind, Past, PastWish, Seq, Snapshot, Tail,
@@ -46,7 +46,7 @@ async fn is_imaged_at_one_place(log: Arc<dyn ChangeLog>) {
             taken: UnixTime::EPOCH,
             record_next: 1,
             image,
-            proof: None,
+            proof: Proof::default(),
         };
         let whole = Backup::decode(&backup.encode()).expect("whole").image;
         // In parts it is the same, while nobody writes.

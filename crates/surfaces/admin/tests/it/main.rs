@@ -36,7 +36,7 @@ use signet_net::{CancellationToken, Limits, UnixOptions, UnixServer, serve_unix}
 use signet_record::Recorder;
 use signet_registry::{Entry, Registry};
 use signet_store::ChangeLog;
-use signet_store::backup::Backup;
+use signet_store::backup::{Backup, Proof};
 use signet_store::faulty::{FaultyJournal, FaultyLog};
 use signet_store::memory::{MemoryJournal, MemoryLog};
 use signet_surface_admin::{BackupStream, Deps, Health, Roles};
@@ -134,7 +134,7 @@ impl World {
                         taken: START,
                         record_next: 1,
                         image: log.image().await?,
-                        proof: None,
+                        proof: Proof::default(),
                     };
                     let seq = backup.image.snapshot.cursor.seq;
                     let bytes = bytes::Bytes::from(backup.encode());
