@@ -162,6 +162,12 @@ pub const TARGETS: &[Target] = &[
         laws: wire::records,
     },
     Target {
+        name: "backups",
+        about: "backups, and what would be one with the checksum that fits",
+        corpus: &[],
+        laws: wire::backups,
+    },
+    Target {
         name: "agent_requests",
         about: "what an agent sends, counted before it is decoded",
         corpus: &[],

@@ -9,6 +9,7 @@ use signet_proto::agent::v1::issue_item::Wish;
 use signet_proto::agent::v1::sync_response::Message;
 use signet_proto::agent::v1::{AttestRequest, IssueRequest, SyncRequest, SyncResponse, sync_request};
 use signet_record::Record;
+use signet_server::backup::Backup;
 use signet_time::UnixTime;
 use std::sync::Arc;
 
@@ -151,6 +152,17 @@ pub(crate) fn agent_requests(bytes: &[u8]) {
     {
         let capabilities = request.hello.map_or(0, |hello| hello.capabilities.len());
         assert!(capabilities <= 256);
+    }
+}
+
+/// Whoever can change a file can also mend its checksum; what proves it is the seal's to check.
+pub(crate) fn backups(bytes: &[u8]) {
+    let summed = [bytes, &signet_crypto::digest::sha256(bytes)].concat();
+    for bytes in [bytes, &summed] {
+        match Backup::decode(bytes) {
+            Ok(backup) => assert!(backup.encode() == bytes, "{backup:?} is written in another way"),
+            Err(error) => is_fit_to_print(&error),
+        }
     }
 }
 
