@@ -152,9 +152,8 @@ fn check_directory(directory: &Path) -> Result<(), NetError> {
         return Err(unusable(io::Error::from(io::ErrorKind::NotADirectory)));
     }
     let trusted_owner = found.uid() == 0 || owner_is_ours(&found);
-    // Others may write to a directory only where the sticky bit keeps them from removing what is ours.
-    let others_replace = found.mode() & 0o002 != 0 && found.mode() & 0o1000 == 0;
-    if trusted_owner && !others_replace {
+    let own_group = rustix::process::getegid().as_raw();
+    if trusted_owner && !others_replace(found.mode(), found.gid() == own_group) {
         return Ok(());
     }
     Err(NetError::DirectoryOwner {
@@ -162,6 +161,14 @@ fn check_directory(directory: &Path) -> Result<(), NetError> {
         owner: found.uid(),
         mode: found.mode() & 0o7777,
     })
+}
+
+/// Whether others may remove what is ours in a directory of this mode. Our own group may write to it, as to all that a user
+/// makes where each user has a group.
+fn others_replace(mode: u32, is_own_group: bool) -> bool {
+    let is_sticky = mode & 0o1000 != 0;
+    let may_write = mode & 0o002 != 0 || (mode & 0o020 != 0 && !is_own_group);
+    may_write && !is_sticky
 }
 
 fn remove_if_dead(path: &Path) -> Result<(), NetError> {
@@ -256,6 +263,26 @@ mod tests {
 
     fn bind(path: &Path) -> Result<UnixServer, NetError> {
         UnixServer::bind(path, UnixOptions::default())
+    }
+
+    #[test]
+    fn whoever_may_write_to_a_directory_may_replace_what_is_in_it() {
+        for mode in [0o755, 0o700, 0o1777, 0o1775, 0o1770] {
+            assert!(
+                !others_replace(mode, false) && !others_replace(mode, true),
+                "{mode:o}"
+            );
+        }
+        for mode in [0o777, 0o702, 0o772] {
+            assert!(
+                others_replace(mode, false) && others_replace(mode, true),
+                "{mode:o}"
+            );
+        }
+        for mode in [0o775, 0o770, 0o2770] {
+            assert!(others_replace(mode, false), "{mode:o}");
+            assert!(!others_replace(mode, true), "{mode:o} of the own group");
+        }
     }
 
     #[test]
