@@ -341,7 +341,8 @@ impl Identities {
                 slot.failed(pause, now);
                 warn!(kind = S::NAME, spiffe_id = %entry.spiffe_id, entry = %hex(&entry.id), %error, retry_ms = pause.as_millis(), "no svid");
                 let Inner { troubles, index, .. } = &mut *inner;
-                troubles.put(&entry, S::KIND, &error, now, index.as_ref());
+                let there = |id| index.as_ref().is_some_and(|index| index.has(id));
+                troubles.put(&entry, S::KIND, &error, now, there);
             }
         }
         inner.changed.insert(entry.id);

@@ -105,7 +105,8 @@ impl Identities {
             }
             Err(error) => {
                 let told = error.clone().into();
-                troubles.put(&entry, IssueKind::Jwt, &told, now, index.as_ref());
+                let there = |id| index.as_ref().is_some_and(|index| index.has(id));
+                troubles.put(&entry, IssueKind::Jwt, &told, now, there);
                 if counts && error.is_passing() {
                     jwt.failed(&key, |failures| now + self.backoff(failures, &told));
                 } else if counts {
