@@ -1,5 +1,6 @@
 //! Puts on a fresh Debian machine what the phases need beside Rust and a C compiler.
 
+use crate::systemd::SYSTEMD;
 use crate::{Failure, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,6 +46,11 @@ const TOOLS: &[Tool] = &[
     Tool {
         package: "mount",
         program: "mount",
+        probe: &["--version"],
+    },
+    Tool {
+        package: "systemd",
+        program: SYSTEMD,
         probe: &["--version"],
     },
     Tool {

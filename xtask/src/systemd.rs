@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What systemd itself runs there.
-const SYSTEMD: &str = "/lib/systemd/systemd";
+pub(crate) const SYSTEMD: &str = "/lib/systemd/systemd";
 /// What its units wait for, which need nothing here.
 const TARGETS: [&str; 7] = [
     "sysinit.target",

@@ -200,7 +200,7 @@ fn systemd(root: &Path) -> Result<(), Failure> {
         let why = if can_boot {
             "callers in units, for PID 1 is not systemd"
         } else {
-            "PID 1 is not systemd, and without root none can be had"
+            "PID 1 is not systemd, and none can be had without root that may unshare"
         };
         return Err(NotRun(why).into());
     }
