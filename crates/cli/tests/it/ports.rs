@@ -34,11 +34,22 @@ impl HeldPort {
     }
 }
 
+/// Another test may be starting a process, which has a copy of the listener before this one until it runs its program.
+async fn listen(address: SocketAddr) -> tokio::net::TcpListener {
+    loop {
+        match tokio::net::TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_held_port_can_be_listened_on_and_is_given_to_nobody_else() {
     let held = HeldPort::take();
     for _ in 0..3 {
-        let listener = tokio::net::TcpListener::bind(held.address()).await.unwrap();
+        let listener = listen(held.address()).await;
         let (ours, theirs) = tokio::join!(tokio::net::TcpStream::connect(held.address()), listener.accept());
         drop((ours.unwrap(), theirs.unwrap()));
     }
