@@ -53,12 +53,16 @@ impl Pids {
 }
 
 /// Who listens on the socket at `path`, as far as the kernel says and this process may know: one in another PID
-/// namespace has no number here.
+/// namespace has no number here, and of a socket that was handed on it says who made it, who may be gone.
 pub(super) async fn listener(path: Option<&Path>) -> Option<u32> {
     let stream = tokio::net::UnixStream::connect(path?).await.ok()?;
-    let pid = u32::try_from(stream.peer_cred().ok()?.pid()?).ok()?;
+    maker(stream.peer_cred().ok()?.pid()?)
+}
+
+fn maker(pid: i32) -> Option<u32> {
+    let pid = u32::try_from(pid).ok()?;
     // 1 has made the socket for somebody else.
-    (pid > 1).then_some(pid)
+    (pid > 1 && usage::cpu_time(pid).is_ok()).then_some(pid)
 }
 
 struct Process {
@@ -191,6 +195,15 @@ mod tests {
         assert_eq!(listener(None).await, None);
         let _listener = tokio::net::UnixListener::bind(&path).unwrap();
         assert_eq!(listener(Some(&path)).await, Some(std::process::id()));
+    }
+
+    #[test]
+    fn whoever_made_a_socket_and_is_gone_does_not_listen_on_it() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(maker(pid), Some(std::process::id()));
+        for nobody in [0, 1, -1, i32::MAX] {
+            assert_eq!(maker(nobody), None, "{nobody}");
+        }
     }
 
     #[tokio::test]
