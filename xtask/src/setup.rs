@@ -49,6 +49,11 @@ const TOOLS: &[Tool] = &[
         probe: &["--version"],
     },
     Tool {
+        package: "procps",
+        program: "ps",
+        probe: &["--version"],
+    },
+    Tool {
         package: "systemd",
         program: SYSTEMD,
         probe: &["--version"],

@@ -165,7 +165,7 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         // Whatever runs in it ends with its process 1, which nobody asks.
-        let _ = run::succeeds(Command::new("kill").args(["-KILL", &self.init.to_string()]));
+        let _ = run::succeeds(Command::new("sh").args(["-c", &format!("kill -KILL {}", self.init)]));
         let _ = self.child.wait();
     }
 }
